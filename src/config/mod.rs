@@ -1,0 +1,155 @@
+//! The configuration: text in, validated values out.
+//!
+//! [`Config`] is what the text means: every value is checked, every path absolute, every default filled in.
+
+mod values;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::units::{Bytes, Span};
+pub(crate) use values::{AnonymousWebsocket, LogLevel, Origin};
+
+/// Everything that the configuration says, validated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Config {
+    /// `[listen]`
+    pub(crate) listen: Listen,
+    /// `[tls]`
+    pub(crate) tls: Tls,
+    /// `[auth]`
+    pub(crate) auth: Auth,
+    /// `[proxy]`
+    pub(crate) proxy: Proxy,
+    /// `[comfyui]`
+    pub(crate) comfyui: Comfyui,
+    /// `[service]`
+    pub(crate) service: Service,
+    /// `[state]`
+    pub(crate) state: State,
+    /// `[log]`
+    pub(crate) log: Log,
+}
+
+/// `[listen]`: where guests come in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Listen {
+    /// Addresses served over TLS; sockets named `https` from systemd take their place.
+    pub(crate) https: Vec<SocketAddr>,
+    /// Addresses that answer plain HTTP with a redirect to HTTPS and nothing else.
+    pub(crate) http_redirect: Vec<SocketAddr>,
+}
+
+/// `[tls]`: the server's certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Tls {
+    /// The PEM files; none: a local CA and a leaf are made in the state directory.
+    pub(crate) identity: Option<PemPair>,
+    /// Further DNS names and addresses for the certificate that the guard makes itself.
+    pub(crate) names: Vec<String>,
+}
+
+/// A certificate chain and its key, as PEM files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PemPair {
+    /// `tls.certificate`
+    pub(crate) certificate: PathBuf,
+    /// `tls.private_key`
+    pub(crate) private_key: PathBuf,
+}
+
+/// `[auth]`: who is let in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Auth {
+    /// `false` opens everything, and is refused on a non-loopback address.
+    pub(crate) enabled: bool,
+    /// Where the argon2id hash of the key is kept.
+    pub(crate) key_file: PathBuf,
+    /// What a WebSocket without a credential gets.
+    pub(crate) anonymous_websocket: AnonymousWebsocket,
+    /// Other web origins whose pages may use the API.
+    pub(crate) allowed_origins: Vec<Origin>,
+    /// `[auth.exempt]`
+    pub(crate) exempt: Exempt,
+}
+
+/// `[auth.exempt]`: what is served without a key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Exempt {
+    /// Path prefixes, each with a slash at both ends, under which static files lie.
+    pub(crate) trees: Vec<String>,
+    /// File name endings, each with its dot.
+    pub(crate) suffixes: Vec<String>,
+    /// API paths that are never exempt: the path itself and all that lies below it.
+    pub(crate) never: Vec<String>,
+}
+
+/// `[proxy]`: how requests are handed on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Proxy {
+    /// Networks of proxies in front, whose `X-Forwarded-*` is believed.
+    pub(crate) trusted: Vec<IpNet>,
+    /// ComfyUI's `--max-upload-size`.
+    pub(crate) max_upload: Bytes,
+    /// After how long without a byte a WebSocket is ended; none: never.
+    pub(crate) websocket_idle: Option<Span>,
+}
+
+/// `[comfyui]`: whose ComfyUI is guarded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Comfyui {
+    /// A child of the supervisor.
+    Owned(OwnedComfyui),
+    /// Somebody else starts and stops it.
+    External(SocketAddr),
+}
+
+/// The ComfyUI that the supervisor starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OwnedComfyui {
+    /// Where `main.py` lies.
+    pub(crate) directory: PathBuf,
+    /// The interpreter, absolute.
+    pub(crate) python: PathBuf,
+    /// Further arguments of `main.py`.
+    pub(crate) arguments: Vec<String>,
+    /// Further environment.
+    pub(crate) environment: BTreeMap<String, String>,
+    /// The loopback port that ComfyUI listens on.
+    pub(crate) port: u16,
+    /// The user that ComfyUI runs as where the guard may switch users.
+    pub(crate) user: String,
+    /// Supplementary groups of that user's process (those that exist are set).
+    pub(crate) groups: Vec<String>,
+    /// How long a stop may take in all, before everything left is killed.
+    pub(crate) stop_timeout: Span,
+}
+
+/// `[service]`: the users of the guard's own processes, where it may switch users.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Service {
+    /// The supervisor's user, owner of key file and state directory.
+    pub(crate) user: String,
+    /// The user of the gateway and the sensor.
+    pub(crate) network_user: String,
+}
+
+/// `[state]`: what the guard keeps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct State {
+    /// Certificates and sessions.
+    pub(crate) directory: PathBuf,
+}
+
+/// `[log]`: what is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Log {
+    /// The least level that is written.
+    pub(crate) level: LogLevel,
+    /// Whether every request gets a line.
+    pub(crate) access: bool,
+}
