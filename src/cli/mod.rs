@@ -2,12 +2,14 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a person at a terminal reads these")]
 
 mod failure;
+mod run;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::{gateway, sensor};
 pub(crate) use failure::{Exit, Failure};
 
 /// Guards a ComfyUI: TLS, a key, and its process.
@@ -30,9 +32,40 @@ pub(crate) struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Start ComfyUI and serve it over HTTPS to those who have the key
+    Run(run::Args),
+    /// A role of `run`; started by the supervisor only
+    #[command(hide = true)]
+    Gateway,
+    /// A role of `run`; started by the supervisor only
+    #[command(hide = true)]
+    Sensor,
 }
 
 /// The program. Every command and every role of the guard comes through here.
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    let Arguments { global, command } = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return misused(&error),
+    };
+    let done = match command {
+        Command::Run(args) => run::run(&global, args),
+        Command::Gateway => gateway::run().map_err(|error| Failure::new(Exit::Software, error)),
+        Command::Sensor => sensor::run().map_err(|error| Failure::new(Exit::Software, error)),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("comfy-guard: {}", failure.message);
+            failure.exit.into()
+        }
+    }
+}
+
+/// Help and version are no misuse; the rest has the code of sysexits.h instead of clap's 2.
+fn misused(error: &clap::Error) -> ExitCode {
+    if let Err(unprinted) = error.print() {
+        return Failure::new(Exit::System, unprinted).exit.into();
+    }
+    if error.use_stderr() { Exit::Usage.into() } else { ExitCode::SUCCESS }
 }

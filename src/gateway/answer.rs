@@ -9,6 +9,7 @@ use std::error::Error;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use super::auth::refusal::Refusal;
 use super::proxy::body::UpstreamBody;
 
 /// Whatever can go wrong while a body flows.
@@ -71,6 +72,13 @@ pub(crate) struct Own {
 pub(crate) fn wants_page(method: &http::Method, headers: &HeaderMap) -> bool {
     let accepts = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     method == http::Method::GET && accepts.is_some_and(|value| value.contains("text/html"))
+}
+
+impl From<Refusal> for Own {
+    fn from(refusal: Refusal) -> Self {
+        let message = refusal.message().to_owned();
+        Self { status: refusal.status(), error: refusal.code(), message, retry_after: None }
+    }
 }
 
 impl Own {

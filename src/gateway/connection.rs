@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use http::Request;
+use http::{HeaderValue, Request};
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
@@ -22,6 +22,7 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::proxy::headers::text_of;
 use super::serve;
 use super::shared::{KeyEpoch, Shared};
 use super::worker::Worker;
@@ -39,6 +40,8 @@ pub(crate) struct Guest {
     pub(crate) worker: Rc<Worker>,
     /// Its address.
     pub(crate) peer: SocketAddr,
+    /// The same as a field value, made once.
+    pub(crate) address: HeaderValue,
     /// Whether anything on it was let in by a key.
     pub(crate) rests_on_key: Cell<bool>,
 }
@@ -53,7 +56,7 @@ pub(crate) async fn serve(stream: TcpStream, peer: SocketAddr, worker: Rc<Worker
         Ok(Err(error)) => return tracing::debug!(%peer, %error, "handshake failed"),
         Err(_) => return tracing::debug!(%peer, "handshake took too long"),
     };
-    let guest = Rc::new(Guest { worker, peer, rests_on_key: Cell::new(false) });
+    let guest = Rc::new(Guest { worker, peer, address: text_of(peer.ip()), rests_on_key: Cell::new(false) });
     if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
         http2(stream, guest, &shared).await;
     } else {

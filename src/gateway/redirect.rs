@@ -53,7 +53,7 @@ fn location<B>(request: &Request<B>, https_port: u16) -> Option<HeaderValue> {
     let host = request.headers().get(header::HOST)?.to_str().ok()?;
     let authority: http::uri::Authority = host.parse().ok().filter(|_| !host.contains('@'))?;
     let target = request.uri().path_and_query()?;
-    let stripped = without_credentials(target);
+    let stripped = without_credentials(target).ok()?;
     let target = stripped.as_ref().unwrap_or(target);
     let port = if https_port == 443 { String::new() } else { format!(":{https_port}") };
     let path = if target.as_str().starts_with('/') { target.as_str() } else { "/" };

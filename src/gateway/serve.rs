@@ -3,7 +3,8 @@
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
 
 use super::answer::{Body, Own, json_body, wants_page};
@@ -20,15 +21,15 @@ use crate::wire::message::{GatewaySettings, KeyState, Verdict};
 /// Answers a request, whatever it is.
 pub(crate) async fn answer(guest: Rc<Guest>, request: Request<Incoming>) -> Response<Body> {
     let settings = guest.worker.shared.settings.load_full();
-    let allowed = request.headers().get(header::ORIGIN).and_then(|value| origin::cors(value, &settings.auth.allowed_origins));
+    let origins = &settings.auth.allowed_origins;
+    let listed = if origins.is_empty() { None } else { origin::listed_origin(request.headers(), origins) };
     let facts = settings.log.access.then(|| (request.method().clone(), request.uri().path().to_owned()));
-    let mut response = if let Some(preflight) = preflight(&request, allowed.as_ref()) {
-        preflight
-    } else {
-        decided(&guest, &settings, request).await
+    let mut response = match preflight(&request, &settings) {
+        Some(response) => response,
+        None => decided(&guest, &settings, request).await,
     };
-    if let Some(allowed) = allowed {
-        origin::allow(response.headers_mut(), allowed);
+    if !origins.is_empty() {
+        origin::answer_cors(response.headers_mut(), listed);
     }
     if let Some((method, path)) = facts {
         tracing::info!(peer = %guest.peer.ip(), %method, path, status = response.status().as_u16(), "request");
@@ -36,12 +37,15 @@ pub(crate) async fn answer(guest: Rc<Guest>, request: Request<Incoming>) -> Resp
     response
 }
 
-/// Asked by a browser on behalf of an allowed origin, before it sends the request itself: no key can come with that.
-fn preflight(request: &Request<Incoming>, allowed: Option<&HeaderValue>) -> Option<Response<Body>> {
-    let asks = *request.method() == Method::OPTIONS && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-    let mut response = (asks && allowed.is_some()).then(|| Response::new(Body::Own(http_body_util::Full::default())))?;
+/// Asked by a browser on behalf of a listed origin, before it sends the request itself: no key can come with that.
+fn preflight(request: &Request<Incoming>, settings: &GatewaySettings) -> Option<Response<Body>> {
+    if *request.method() != Method::OPTIONS || settings.auth.allowed_origins.is_empty() {
+        return None;
+    }
+    let headers = origin::preflight(request.headers(), &settings.auth.allowed_origins)?;
+    let mut response = Response::new(Body::Own(Full::default()));
     *response.status_mut() = StatusCode::NO_CONTENT;
-    origin::preflight(request.headers(), response.headers_mut());
+    *response.headers_mut() = headers;
     Some(response)
 }
 
@@ -82,7 +86,7 @@ enum Admitted {
 async fn admit(guest: &Guest, presented: Presented) -> Admitted {
     let key = match presented {
         Presented::None => return Admitted::Nobody,
-        Presented::Invalid(why) => return Admitted::No(unauthorized(why.message())),
+        Presented::Invalid(why) => return Admitted::No(unauthorized(&why.to_string())),
         Presented::Key(key) => key,
     };
     match guest.worker.shared.judge.judge(&key).await {
@@ -137,9 +141,7 @@ async fn anonymous_socket(guest: &Guest, request: Request<Incoming>) -> Response
 
 fn refuse(guest: &Guest, refusal: Refusal, request: Request<Incoming>) -> Response<Body> {
     tracing::debug!(peer = %guest.peer.ip(), error = refusal.code(), "refused");
-    let answer =
-        Own { status: refusal.status(), error: refusal.code(), message: refusal.message().to_owned(), retry_after: None };
-    let mut response = answer.respond(wants_page(request.method(), request.headers()));
+    let mut response = Own::from(refusal).respond(wants_page(request.method(), request.headers()));
     if let Some(allow) = refusal.allow() {
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
     }

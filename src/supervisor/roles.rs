@@ -62,7 +62,7 @@ struct Alive<Out> {
     unanswered: Option<Instant>,
 }
 
-impl<Out: Serialize + Send + 'static> RoleProcess<Out> {
+impl<Out: Serialize + Send + Sync + 'static> RoleProcess<Out> {
     /// A role that is not running yet and is due at once.
     pub(crate) fn new(role: Role, identity: Option<Identity>) -> Self {
         Self { role, identity, alive: None, generation: 0, deaths_in_a_row: 0, start_at: Some(Instant::now()) }

@@ -10,9 +10,10 @@ use crate::config::{Comfyui as ComfyuiSettings, Config, OwnedComfyui};
 use crate::credential::authority::{self, AuthorityError};
 use crate::credential::identity::{self, IdentityError};
 use crate::credential::key_file::{self, KeyFileError};
+use crate::credential::names::host_names;
 use crate::credential::phc::Phc;
 use crate::os::descriptors;
-use crate::os::files;
+use crate::os::directory;
 use crate::os::privilege::{self, PrivilegeError};
 use crate::os::spawn::Identity;
 use crate::os::systemd;
@@ -200,7 +201,13 @@ fn comfyui_user(settings: &OwnedComfyui) -> Result<(Account, Identity), StartErr
 pub(crate) fn read_key(configured: &Path, source: &KeySource, owners: &[Uid]) -> Result<Option<Phc>, KeyFileError> {
     match source {
         KeySource::Given(phc) => Ok(Some(phc.clone())),
-        KeySource::File(path) => key_file::read_plain_or_phc(path, owners).map(|stored| Some(stored.phc)),
+        KeySource::File(path) => {
+            let given = key_file::read_plain_or_phc(path, owners)?;
+            if let Some(weakness) = given.weakness {
+                tracing::warn!("the key in {} is weak: {weakness}", path.display());
+            }
+            Ok(Some(given.stored.phc))
+        }
         KeySource::Configured => match key_file::read(configured, owners) {
             Ok(stored) => Ok(Some(stored.phc)),
             Err(error) => {
@@ -213,8 +220,8 @@ pub(crate) fn read_key(configured: &Path, source: &KeySource, owners: &[Uid]) ->
 
 /// A certificate and its key from PEM files, with what is to be said about them.
 pub(crate) fn load_pair(certificate: &Path, private_key: &Path) -> Result<TlsIdentity, IdentityError> {
-    let identity = identity::load_pem(certificate, private_key)?;
-    for warning in identity.warnings(SystemTime::now()) {
+    let identity = identity::load_pem(certificate, private_key, SystemTime::now())?;
+    for warning in &identity.warnings {
         tracing::warn!("{warning}");
     }
     tracing::info!(fingerprint = %identity.fingerprint, certificate = %certificate.display(), "certificate loaded");
@@ -223,7 +230,7 @@ pub(crate) fn load_pair(certificate: &Path, private_key: &Path) -> Result<TlsIde
 
 /// The certificate that the guard makes itself.
 pub(crate) fn own_identity(config: &Config) -> Result<TlsIdentity, AuthorityError> {
-    let names = authority::host_names(&config.tls.names);
+    let names = host_names(&config.tls.names);
     let made = authority::ensure(&config.state.directory, &names, SystemTime::now())?;
     if let Some(reason) = &made.renewed {
         tracing::info!("own certificate made: {reason}; `comfy-guard ca` prints the root to trust");
@@ -238,5 +245,5 @@ fn for_gateway(identity: identity::Identity) -> TlsIdentity {
 
 fn prepare_state(path: &Path, owner: Option<&Account>) -> Result<(), StartError> {
     let owner = owner.map(|account| (account.uid, account.gid));
-    files::private_directory(path, owner).map_err(|source| StartError::State { path: path.to_owned(), source })
+    directory::make_private(path, owner).map_err(|source| StartError::State { path: path.to_owned(), source })
 }

@@ -57,7 +57,8 @@ async fn tell(shared: &Shared, mut socket: WebSocket) -> Result<(), axum::Error>
                     socket.send(status(told, None)).await?;
                 }
             }
-            _ = draining.wait_for(|draining| *draining) => return Ok(()),
+            // The guard that wait_for gives must not live over an await: this task may move.
+            () = async { drop(draining.wait_for(|draining| *draining).await) } => return Ok(()),
         }
     }
 }

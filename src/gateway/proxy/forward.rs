@@ -4,21 +4,21 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
+use http::uri::InvalidUri;
+use http::{HeaderValue, Request, Response, StatusCode, Uri, Version, header};
 use http_body_util::Empty;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
-use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 
 use super::body::{GuestBody, UpstreamBody};
 use super::failure::Failure;
-use super::headers::{self, RequestFacts};
+use super::headers::{self, RequestFacts, ResponseFacts, believed_host, believed_scheme, client_address, text_of};
 use super::query::without_credentials;
 use super::{pool, tunnel};
 use crate::gateway::answer::{Body, Own, wants_page};
 use crate::gateway::auth::decide::Head;
+use crate::gateway::auth::refusal::Refusal;
 use crate::gateway::connection::Guest;
 use crate::wire::message::GatewaySettings;
 
@@ -40,7 +40,10 @@ pub(crate) async fn hand_on(
 ) -> Response<Body> {
     let page = wants_page(request.method(), request.headers());
     let upgrade = Head::of(&request).is_websocket_upgrade();
-    rewrite(guest, settings, &mut request, upgrade);
+    if let Err(error) = rewrite(guest, settings, &mut request, upgrade) {
+        tracing::debug!(%error, "the target without its key is none");
+        return Own::from(Refusal::BadPath).respond(page);
+    }
     let handed_on = if upgrade {
         socket(guest, settings, request, admission).await
     } else {
@@ -49,7 +52,9 @@ pub(crate) async fn hand_on(
     let shared = &guest.worker.shared;
     match handed_on {
         Ok(mut response) => {
-            headers::strip_response(response.headers_mut(), admission == Admission::Key);
+            let websocket = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+            let facts = ResponseFacts { needed_key: admission == Admission::Key, websocket };
+            headers::strip_response(response.headers_mut(), facts);
             if response.status() == StatusCode::PAYLOAD_TOO_LARGE {
                 return too_large(settings).respond(page);
             }
@@ -64,23 +69,33 @@ pub(crate) async fn hand_on(
 }
 
 /// The head as ComfyUI is to see it.
-fn rewrite(guest: &Guest, settings: &GatewaySettings, request: &mut Request<Incoming>, upgrade: bool) {
-    let shared = &guest.worker.shared;
-    let authority = request.uri().authority().map(|authority| authority.as_str().to_owned());
+fn rewrite(
+    guest: &Guest,
+    settings: &GatewaySettings,
+    request: &mut Request<Incoming>,
+    websocket: bool,
+) -> Result<(), InvalidUri> {
+    let target = match request.uri().path_and_query() {
+        Some(target) => without_credentials(target)?.or_else(|| request.uri().authority().map(|_| target.clone())),
+        None => None,
+    };
+    let (peer, trusted) = (guest.peer.ip(), &settings.proxy.trusted);
+    let client = (!trusted.is_empty()).then(|| text_of(client_address(peer, request.headers(), trusted)));
+    let host = believed_host(peer, request.headers(), trusted).or(request.headers().get(header::HOST)).cloned();
+    let host = host.or_else(|| HeaderValue::try_from(request.uri().authority()?.as_str()).ok());
     let facts = RequestFacts {
-        peer: guest.peer.ip(),
-        trusted: &settings.proxy.trusted,
-        upstream_host: &shared.upstream_host,
-        authority: authority.as_deref(),
-        websocket: upgrade,
+        upstream_host: &guest.worker.shared.upstream_host,
+        client: client.as_ref().unwrap_or(&guest.address),
+        host: host.as_ref(),
+        scheme: believed_scheme(peer, request.headers(), trusted),
+        websocket,
     };
     headers::strip_request(request.headers_mut(), &facts);
-    let target = request.uri().path_and_query();
-    let stripped = target.and_then(without_credentials).or_else(|| target.filter(|_| request.uri().authority().is_some()).cloned());
-    if let Some(target) = stripped {
+    if let Some(target) = target {
         *request.uri_mut() = Uri::from(target);
     }
     *request.version_mut() = Version::HTTP_11;
+    Ok(())
 }
 
 async fn exchange(guest: &Guest, request: Request<Incoming>) -> Result<Response<Body>, Failure> {
