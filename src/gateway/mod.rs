@@ -1,1 +1,4 @@
-//! The room gateway.
+//! PROCESS 2: faces the network without any privilege.
+
+mod auth;
+mod proxy;
