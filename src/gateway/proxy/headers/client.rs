@@ -2,12 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{HeaderMap, HeaderValue};
 use ipnet::IpNet;
 
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+use super::{X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
 
 /// How a guest's connection is protected on its first leg.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +90,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    type Fields = &'static [(&'static str, &'static str)];
+
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
     }
@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn the_nearest_untrusted_address_is_the_guest() {
         let trusted = networks(&["10.0.0.0/8", "fd00::/8"]);
-        let table: &[(&str, &[(&'static str, &'static str)], &str)] = &[
+        let table: &[(&str, Fields, &str)] = &[
             ("192.0.2.1", &[("x-forwarded-for", "203.0.113.9")], "192.0.2.1"),
             ("10.0.0.1", &[], "10.0.0.1"),
             ("10.0.0.1", &[("x-forwarded-for", "203.0.113.9")], "203.0.113.9"),

@@ -12,6 +12,11 @@ pub(crate) use redacted::Redacted;
 pub(crate) use request::{RequestFacts, strip_request};
 pub(crate) use response::{ResponseFacts, strip_response};
 
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+
 /// Fields that concern one connection only (RFC 9110 section 7.6.1). `Trailer` stays: it announces fields that go
 /// the whole way.
 fn is_hop_by_hop(name: &str) -> bool {
