@@ -36,7 +36,7 @@ pub(crate) enum OwnPage {
 pub(crate) struct Head<'a> {
     /// The method.
     pub(crate) method: &'a Method,
-    /// The path as it came, undecoded.
+    /// The path as it came, undecoded. `http::Uri` has cut off a fragment; it goes nowhere from there.
     pub(crate) path: &'a str,
     /// The query as it came, without its question mark.
     pub(crate) query: Option<&'a str>,

@@ -28,6 +28,9 @@ pub(super) fn host(headers: &HeaderMap, authority: Option<&Authority>, version: 
 }
 
 /// One way to tell where the body ends.
+///
+/// Over HTTP/1 hyper mends some of these before they are seen here (beside `Transfer-Encoding` it drops
+/// `Content-Length`, of two equal lengths the second): harmless, as requests are written anew, but not refused here.
 pub(super) fn framing(headers: &HeaderMap, version: Version) -> Result<(), Refusal> {
     let coding = at_most_one(headers.get_all(TRANSFER_ENCODING)).map_err(|TooMany| Refusal::BadTransferEncoding)?;
     let length = at_most_one(headers.get_all(CONTENT_LENGTH)).map_err(|TooMany| Refusal::BadContentLength)?;
