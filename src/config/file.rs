@@ -8,7 +8,8 @@ use serde::Deserialize;
 
 use super::exempt::{ApiPath, Suffix, Tree, default_never, default_suffixes, default_trees};
 use super::values::{
-    Account, Address, AnonymousWebsocket, Argument, CertificateName, FilePath, LogLevel, Network, Origin, Port, VariableName,
+    Account, Address, AnonymousWebsocket, Argument, CertificateName, FilePath, LogLevel, Network, Origin, Port,
+    VariableName,
 };
 use crate::units::{Bytes, Span};
 

@@ -22,9 +22,7 @@ pub(crate) enum AnonymousWebsocket {
 }
 
 /// `log.level`
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Default,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Default)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum LogLevel {
     /// What failed.
@@ -68,7 +66,9 @@ pub(crate) enum ValueError {
     #[error("{0} is not a port; use a number from 1 to 65535")]
     Port(i64),
     /// Not a name that the system gives to a user or group.
-    #[error("\"{0}\" is not a user or group name; use letters, digits, \"_\", \"-\" and \".\", a letter or \"_\" first")]
+    #[error(
+        "\"{0}\" is not a user or group name; use letters, digits, \"_\", \"-\" and \".\", a letter or \"_\" first"
+    )]
     Account(String),
     /// An empty path, or one with a NUL.
     #[error("an empty path, or one with a NUL, names no file")]
@@ -241,11 +241,7 @@ impl TryFrom<i64> for Port {
     type Error = ValueError;
 
     fn try_from(number: i64) -> Result<Self, ValueError> {
-        u16::try_from(number)
-            .ok()
-            .filter(|port| *port != 0)
-            .map(Self)
-            .ok_or(ValueError::Port(number))
+        u16::try_from(number).ok().filter(|port| *port != 0).map(Self).ok_or(ValueError::Port(number))
     }
 }
 
@@ -337,9 +333,23 @@ mod tests {
     #[test]
     fn what_is_no_origin_is_refused() {
         for text in [
-            "", "example.org", "https://", "https://a/", "https://a/b", "https://u@a", "https://a:",
-            "https://a:0", "https://a:65536", "https://a:+1", "https://a b", "https://[::1", "1s://a",
-            "https://[x]", "https://a?b", "https://a#b", "file://",
+            "",
+            "example.org",
+            "https://",
+            "https://a/",
+            "https://a/b",
+            "https://u@a",
+            "https://a:",
+            "https://a:0",
+            "https://a:65536",
+            "https://a:+1",
+            "https://a b",
+            "https://[::1",
+            "1s://a",
+            "https://[x]",
+            "https://a?b",
+            "https://a#b",
+            "file://",
         ] {
             assert!(matches!(text.parse::<Origin>(), Err(ValueError::Origin(_))), "{text}");
         }
