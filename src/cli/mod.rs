@@ -1,6 +1,7 @@
 //! What a person types: one file per command, one place where errors are printed, one exit path.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a person at a terminal reads these")]
 
+mod check;
 mod failure;
 
 use std::path::PathBuf;
@@ -30,6 +31,8 @@ pub(crate) struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Check the configuration and what it names; start nothing
+    Check,
 }
 
 /// The program. Every command and every role of the guard comes through here.

@@ -1,1 +1,3 @@
 //! The room os.
+
+pub(crate) mod users;
