@@ -1,6 +1,7 @@
 //! What a person types: one file per command, one place where errors are printed, one exit path.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a person at a terminal reads these")]
 
+mod check;
 mod failure;
 mod run;
 
@@ -40,6 +41,8 @@ enum Command {
     /// A role of `run`; started by the supervisor only
     #[command(hide = true)]
     Sensor,
+    /// Check the configuration and what it names; start nothing
+    Check,
 }
 
 /// The program. Every command and every role of the guard comes through here.

@@ -12,17 +12,40 @@ const TREES: &[&str] =
 
 /// The guide's endings; the last row is what today's front end needs besides.
 const SUFFIXES: &[&str] = &[
-    ".html", ".js", ".css", ".json", ".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg", ".ico", ".woff", ".woff2", ".ttf",
-    ".mp3", ".wav", ".mp4", ".webm",
-    ".mjs", ".map", ".eot", ".txt", ".md",
+    ".html", ".js", ".css", ".json", ".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg", ".ico", ".woff", ".woff2",
+    ".ttf", ".mp3", ".wav", ".mp4", ".webm", ".mjs", ".map", ".eot", ".txt", ".md",
 ];
 
 /// ComfyUI's API (and the manager's), which is never open. `/extensions` is not here since its tree is static;
 /// the bare path is an API list, and needs a key for want of an ending.
 const NEVER: &[&str] = &[
-    "/api", "/ws", "/userdata", "/history", "/view", "/view_metadata", "/internal", "/models", "/settings", "/object_info",
-    "/experiment", "/queue", "/prompt", "/upload", "/users", "/system_stats", "/features", "/embeddings", "/interrupt",
-    "/free", "/v2", "/i18n", "/workflow_templates", "/manager", "/customnode", "/snapshot", "/externalmodel",
+    "/api",
+    "/ws",
+    "/userdata",
+    "/history",
+    "/view",
+    "/view_metadata",
+    "/internal",
+    "/models",
+    "/settings",
+    "/object_info",
+    "/experiment",
+    "/queue",
+    "/prompt",
+    "/upload",
+    "/users",
+    "/system_stats",
+    "/features",
+    "/embeddings",
+    "/interrupt",
+    "/free",
+    "/v2",
+    "/i18n",
+    "/workflow_templates",
+    "/manager",
+    "/customnode",
+    "/snapshot",
+    "/externalmodel",
 ];
 
 /// Why a text cannot stand in one of the lists.
@@ -162,7 +185,9 @@ mod tests {
 
     #[test]
     fn what_could_be_spelt_in_two_ways_is_refused() {
-        for text in ["", "assets/", "/assets", "//", "/a//b/", "/./", "/a/../b/", "/a%2fb/", "/a;b/", "/a b/", "/a?/", "/ä/"] {
+        for text in
+            ["", "assets/", "/assets", "//", "/a//b/", "/./", "/a/../b/", "/a%2fb/", "/a;b/", "/a b/", "/a?/", "/ä/"]
+        {
             assert_eq!(text.parse::<Tree>(), Err(ExemptError::Tree(text.to_owned())));
         }
         assert_eq!("/".parse::<Tree>(), Err(ExemptError::Root));

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::exempt::{ApiPath, Suffix, Tree, default_never, default_suffixes, default_trees};
+use super::origin::Origin;
 use super::values::{
-    Account, Address, AnonymousWebsocket, Argument, CertificateName, FilePath, LogLevel, Network, Origin, Port, VariableName,
+    Account, Address, AnonymousWebsocket, Argument, CertificateName, FilePath, LogLevel, Network, Port, VariableName,
 };
 use crate::units::{Bytes, Span};
 

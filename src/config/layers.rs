@@ -155,9 +155,10 @@ impl Merged {
 
     /// One value becomes a document of one line, so that it is judged exactly as a file is.
     fn add_value(&mut self, key: &[&str], value: toml::Value, place: Place) {
-        let nested = key.iter().rev().fold(value, |inner, segment| {
-            toml::Value::Table(toml::Table::from_iter([((*segment).to_owned(), inner)]))
-        });
+        let nested = key
+            .iter()
+            .rev()
+            .fold(value, |inner, segment| toml::Value::Table(toml::Table::from_iter([((*segment).to_owned(), inner)])));
         match toml::to_string(&nested) {
             Ok(text) => self.add(vouch(&text, |_| place.clone())),
             Err(error) => self.findings.push(Finding { place, message: error.to_string() }),

@@ -2,13 +2,15 @@
 //!
 //! [`Config`] is what the text means: every value is checked, every path absolute, every default filled in.
 //!
-//! `layers` reads and merges, `vouch` checks each layer by itself (`file`, `values`, `exempt`), `rules` what must hold
+//! `layers` reads and merges, `vouch` checks each layer by itself (`file`, `values`, `origin`, `exempt`), `rules` judges what must hold
 //! between values, `meaning` makes the [`Config`]; `report` says what is wrong and where.
 
 mod exempt;
 mod file;
 mod layers;
 mod meaning;
+mod origin;
+mod problem;
 mod report;
 mod rules;
 #[cfg(test)]
@@ -25,8 +27,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::units::{Bytes, Span};
 pub(crate) use layers::Sources;
+pub(crate) use origin::Origin;
 pub(crate) use report::Findings;
-pub(crate) use values::{AnonymousWebsocket, LogLevel, Origin};
+pub(crate) use values::{AnonymousWebsocket, LogLevel};
 
 /// A configuration that was read.
 #[derive(Debug, PartialEq, Eq)]

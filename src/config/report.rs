@@ -114,7 +114,17 @@ fn masked(line: &str) -> String {
 
 /// Text that cannot move the cursor or ring a bell, as wide as it was.
 fn printable(text: &str) -> String {
-    text.chars().map(|c| if c == '\t' { ' ' } else if c.is_control() { '\u{fffd}' } else { c }).collect()
+    text.chars()
+        .map(|c| {
+            if c == '\t' {
+                ' '
+            } else if c.is_control() {
+                '\u{fffd}'
+            } else {
+                c
+            }
+        })
+        .collect()
 }
 
 fn shown(path: &Path) -> String {

@@ -1,54 +1,10 @@
 //! What must hold between values. Pure: the merged text goes in, findings come out, each knowing where its value stands.
 
-use std::net::SocketAddr;
-
 use super::file::Spec;
+use super::problem::Problem;
 use super::report::{Finding, Place, Places};
 use super::values::{Account, Address};
 use crate::units::{Bytes, Span};
-
-/// What is wrong with a configuration whose single values are all well spelt. Each names the cure.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-enum Problem {
-    #[error("nothing says which ComfyUI to guard; write comfyui.directory (the folder that main.py is in), or comfyui.external for one that somebody else starts")]
-    NoComfyui,
-    #[error("there is no {0}, and nothing else says which ComfyUI to guard; write the file with comfyui.directory in it, or name another by --config")]
-    NoFile(String),
-    #[error("comfyui.directory and comfyui.external exclude each other; remove the one that is not meant")]
-    TwoComfyuis,
-    #[error("{0} has no meaning with comfyui.external, as somebody else starts that ComfyUI; remove it")]
-    NotOurs(&'static str),
-    #[error("tls.certificate and tls.private_key belong together; write {0} too, or neither for a certificate of the guard's own")]
-    HalfIdentity(&'static str),
-    #[error("auth.enabled = false would open ComfyUI to the network on {0}; listen on a loopback address (127.0.0.1 or [::1]), or leave authentication on")]
-    OpenToTheNetwork(SocketAddr),
-    #[error("listen.https is empty, so nobody could come in; name an address or leave the key out")]
-    NoListener,
-    #[error("{0} stands here twice; remove one of them")]
-    ListedTwice(SocketAddr),
-    #[error("{0} cannot both serve and redirect; take another port for listen.http_redirect")]
-    ServedAndRedirected(SocketAddr),
-    #[error("port {port} is already taken by {by}; choose another comfyui.port")]
-    PortTaken { port: u16, by: SocketAddr },
-    #[error("{0} is an address of the guard itself, which would hand every request to itself; name ComfyUI's own address")]
-    Itself(SocketAddr),
-    #[error("{0} has no port to connect to; name ComfyUI's own address and port")]
-    NoPort(SocketAddr),
-    #[error("{argument} is the guard's to set; {cure}")]
-    OwnedArgument { argument: String, cure: &'static str },
-    #[error("{0} is the guard's to set and cannot be given to ComfyUI")]
-    OwnedVariable(String),
-    #[error("no process of the guard and no ComfyUI runs as root; name a user without privileges")]
-    Root,
-    #[error("{first} and {second} are both \"{user}\", which would let one take over the other; give each a user of its own")]
-    SharedUser { first: &'static str, second: &'static str, user: String },
-    #[error("\"{tree}\" lies in the API path \"{never}\" and would be open in name only; name folders of static files")]
-    TreeInApi { tree: String, never: String },
-    #[error("nothing could be uploaded; write a size such as \"100MB\"")]
-    NoUpload,
-    #[error("ComfyUI needs time to stop without losing work; write at least \"1s\"")]
-    NoTimeToStop,
-}
 
 /// Options of `main.py` that the guard sets itself, and what to write instead.
 const OWNED_ARGUMENTS: &[(&str, &str)] = &[
@@ -85,7 +41,12 @@ struct Judge<'a> {
 
 /// Everything that is wrong with the whole. `missing` is the default file when it is not there; `unsettled` are
 /// keys whose value could not be read, about which nothing is said.
-pub(super) fn judge(spec: &Spec, places: &Places, unsettled: &[String], missing: Option<&std::path::Path>) -> Vec<Finding> {
+pub(super) fn judge(
+    spec: &Spec,
+    places: &Places,
+    unsettled: &[String],
+    missing: Option<&std::path::Path>,
+) -> Vec<Finding> {
     let mut judge = Judge { spec, places, unsettled, findings: Vec::new() };
     judge.which_comfyui(missing);
     judge.identity();
@@ -135,8 +96,12 @@ impl Judge<'_> {
 
     fn identity(&mut self) {
         match (&self.spec.tls.certificate, &self.spec.tls.private_key) {
-            (Some(_), None) => self.blame(&["tls.certificate", "tls.private_key"], &Problem::HalfIdentity("tls.private_key")),
-            (None, Some(_)) => self.blame(&["tls.private_key", "tls.certificate"], &Problem::HalfIdentity("tls.certificate")),
+            (Some(_), None) => {
+                self.blame(&["tls.certificate", "tls.private_key"], &Problem::HalfIdentity("tls.private_key"))
+            }
+            (None, Some(_)) => {
+                self.blame(&["tls.private_key", "tls.certificate"], &Problem::HalfIdentity("tls.certificate"))
+            }
             _ => {}
         }
     }
@@ -186,7 +151,9 @@ impl Judge<'_> {
                 }
                 if let Some(Address(external)) = self.spec.comfyui.external {
                     let same = external == *address
-                        || (external.ip().to_canonical().is_loopback() && reachable_locally && external.port() == address.port());
+                        || (external.ip().to_canonical().is_loopback()
+                            && reachable_locally
+                            && external.port() == address.port());
                     if same && external.port() != 0 {
                         self.blame(&["comfyui.external", key], &Problem::Itself(external));
                     }
@@ -268,7 +235,9 @@ fn owned_argument(argument: &str) -> Option<&'static str> {
 
 /// Whether one key is the other or lies in it; the empty key holds them all.
 fn overlap(key: &str, other: &str) -> bool {
-    let holds = |outer: &str, inner: &str| inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+    let holds = |outer: &str, inner: &str| {
+        inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
     other.is_empty() || holds(key, other) || holds(other, key)
 }
 

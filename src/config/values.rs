@@ -1,7 +1,6 @@
 //! Values with a rule of their own: what cannot be spelt wrong once it has been read.
 
-use std::fmt;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -22,9 +21,7 @@ pub(crate) enum AnonymousWebsocket {
 }
 
 /// `log.level`
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Default,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Default)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum LogLevel {
     /// What failed.
@@ -52,15 +49,6 @@ pub(crate) enum ValueError {
     /// A network of everybody.
     #[error("\"{0}\" would believe X-Forwarded-* from everybody; name the networks of your proxies only")]
     Everybody(String),
-    /// Not an origin after RFC 6454.
-    #[error("\"{0}\" is not a web origin; write scheme, host and port only, for example \"https://app.example.org\"")]
-    Origin(String),
-    /// Every origin, or the origin of nobody in particular.
-    #[error("\"{0}\" would let the pages of any site use the API; name each origin by itself")]
-    AnyOrigin(String),
-    /// An international host name as people read it.
-    #[error("\"{0}\" is not in the form in which browsers send it; write the host in its xn-- form")]
-    Unicode(String),
     /// Not a DNS name or an address.
     #[error("\"{0}\" is neither a DNS name nor an address, so no certificate can carry it")]
     CertificateName(String),
@@ -68,7 +56,9 @@ pub(crate) enum ValueError {
     #[error("{0} is not a port; use a number from 1 to 65535")]
     Port(i64),
     /// Not a name that the system gives to a user or group.
-    #[error("\"{0}\" is not a user or group name; use letters, digits, \"_\", \"-\" and \".\", a letter or \"_\" first")]
+    #[error(
+        "\"{0}\" is not a user or group name; use letters, digits, \"_\", \"-\" and \".\", a letter or \"_\" first"
+    )]
     Account(String),
     /// An empty path, or one with a NUL.
     #[error("an empty path, or one with a NUL, names no file")]
@@ -95,7 +85,7 @@ macro_rules! from_text {
 }
 pub(super) use from_text;
 
-from_text!(Address, Network, Origin, CertificateName, Account, FilePath, Argument, VariableName);
+from_text!(Address, Network, CertificateName, Account, FilePath, Argument, VariableName);
 
 /// An address and port to listen on or to connect to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -128,83 +118,6 @@ impl FromStr for Network {
         }
         Ok(Self(network.trunc()))
     }
-}
-
-/// A web origin (RFC 6454): scheme, host and optional port, in lower case, without a path.
-///
-/// The scheme's default port is left out, as browsers leave it out of the `Origin` header.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String")]
-pub(crate) struct Origin(pub(crate) String);
-
-impl FromStr for Origin {
-    type Err = ValueError;
-
-    fn from_str(text: &str) -> Result<Self, ValueError> {
-        let refuse = || ValueError::Origin(text.to_owned());
-        if text == "*" || text.eq_ignore_ascii_case("null") {
-            return Err(ValueError::AnyOrigin(text.to_owned()));
-        }
-        if !text.is_ascii() {
-            return Err(ValueError::Unicode(text.to_owned()));
-        }
-        let lower = text.to_ascii_lowercase();
-        let (scheme, authority) = lower.split_once("://").ok_or_else(refuse)?;
-        let (host, port) = split_port(authority).ok_or_else(refuse)?;
-        let host = canonical_host(host).ok_or_else(refuse)?;
-        if !is_scheme(scheme) {
-            return Err(refuse());
-        }
-        let port = match port {
-            None => None,
-            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-                Some(digits.parse::<u16>().ok().filter(|port| *port != 0).ok_or_else(refuse)?)
-            }
-            Some(_) => return Err(refuse()),
-        };
-        Ok(Self(match (scheme, port) {
-            (_, None) | ("https", Some(443)) | ("http", Some(80)) => format!("{scheme}://{host}"),
-            (_, Some(port)) => format!("{scheme}://{host}:{port}"),
-        }))
-    }
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// RFC 3986 section 3.1.
-fn is_scheme(scheme: &str) -> bool {
-    scheme.starts_with(|first: char| first.is_ascii_lowercase())
-        && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+.-".contains(&byte))
-}
-
-/// Splits `host`, `host:port` or `[v6]:port`.
-fn split_port(authority: &str) -> Option<(&str, Option<&str>)> {
-    if let Some(bracketed) = authority.strip_prefix('[') {
-        let end = bracketed.find(']')?;
-        let (address, after) = bracketed.split_at(end);
-        let host = authority.get(..address.len() + 2)?;
-        return match after.strip_prefix(']')? {
-            "" => Some((host, None)),
-            port => Some((host, Some(port.strip_prefix(':')?))),
-        };
-    }
-    match authority.split_once(':') {
-        None => Some((authority, None)),
-        Some((host, port)) => Some((host, Some(port))),
-    }
-}
-
-/// A host name, or an IPv6 address in its shortest spelling as browsers write it.
-fn canonical_host(host: &str) -> Option<String> {
-    if let Some(inner) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        return inner.parse::<Ipv6Addr>().ok().map(|address| format!("[{address}]"));
-    }
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-    (!host.is_empty() && host.bytes().all(plain)).then(|| host.to_owned())
 }
 
 /// A DNS name (a wildcard label first is allowed) or an address, in lower case.
@@ -241,11 +154,7 @@ impl TryFrom<i64> for Port {
     type Error = ValueError;
 
     fn try_from(number: i64) -> Result<Self, ValueError> {
-        u16::try_from(number)
-            .ok()
-            .filter(|port| *port != 0)
-            .map(Self)
-            .ok_or(ValueError::Port(number))
+        u16::try_from(number).ok().filter(|port| *port != 0).map(Self).ok_or(ValueError::Port(number))
     }
 }
 
@@ -319,34 +228,6 @@ impl FromStr for VariableName {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn origins_are_written_as_browsers_send_them() {
-        for (written, sent) in [
-            ("https://app.example.org", "https://app.example.org"),
-            ("HTTPS://App.Example.org:443", "https://app.example.org"),
-            ("http://localhost:80", "http://localhost"),
-            ("http://localhost:8188", "http://localhost:8188"),
-            ("https://[2001:DB8:0::1]:8443", "https://[2001:db8::1]:8443"),
-            ("chrome-extension://abcdefgh", "chrome-extension://abcdefgh"),
-        ] {
-            assert_eq!(written.parse(), Ok(Origin(sent.to_owned())), "{written}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_origin_is_refused() {
-        for text in [
-            "", "example.org", "https://", "https://a/", "https://a/b", "https://u@a", "https://a:",
-            "https://a:0", "https://a:65536", "https://a:+1", "https://a b", "https://[::1", "1s://a",
-            "https://[x]", "https://a?b", "https://a#b", "file://",
-        ] {
-            assert!(matches!(text.parse::<Origin>(), Err(ValueError::Origin(_))), "{text}");
-        }
-        assert!(matches!("*".parse::<Origin>(), Err(ValueError::AnyOrigin(_))));
-        assert!(matches!("null".parse::<Origin>(), Err(ValueError::AnyOrigin(_))));
-        assert!(matches!("https://bücher.de".parse::<Origin>(), Err(ValueError::Unicode(_))));
-    }
 
     #[test]
     fn networks_are_never_everybody() {

@@ -35,7 +35,8 @@ pub(super) fn vouch(text: &str, place: impl Fn(Range<usize>) -> Place) -> Vouche
         Ok(table) => table,
         Err(error) => {
             // What follows a syntax error is guesswork: it is told alone.
-            vouched.findings.push(finding(&error, &place));
+            let place = place(error.span().unwrap_or(0..0));
+            vouched.findings.push(Finding { place, message: message(&error) });
             vouched.unsettled.push(String::new());
             return vouched;
         }
@@ -52,24 +53,64 @@ fn strike_out_what_is_wrong<'i>(
     place: &impl Fn(Range<usize>) -> Place,
     vouched: &mut Vouched,
 ) -> Spanned<DeTable<'i>> {
-    while let Err(error) = Spec::deserialize(Deserializer::from(table.clone())) {
-        vouched.findings.push(finding(&error, place));
-        let struck = error.span().and_then(|span| strike(table.get_mut(), &span, ""));
-        let more = vouched.findings.len() < MOST_FINDINGS;
+    let mut wrong: Vec<(Range<usize>, String)> = Vec::new();
+    while let Err(error) = read(&table) {
+        let span = error.span().unwrap_or(0..0);
+        let struck = strike(table.get_mut(), &span, "");
+        match &struck {
+            Some((key, DeValue::Array(items))) => {
+                wrong.extend(wrong_elements(key, items).unwrap_or_else(|| vec![(span, message(&error))]))
+            }
+            _ => wrong.push((span, message(&error))),
+        }
         match struck {
-            Some(key) if more => vouched.unsettled.push(key),
+            Some((key, _)) if wrong.len() < MOST_FINDINGS => vouched.unsettled.push(key),
             _ => {
                 vouched.unsettled.push(String::new());
-                return Spanned::new(table.span(), DeTable::new());
+                table = Spanned::new(table.span(), DeTable::new());
             }
         }
     }
+    wrong.sort_by_key(|(span, _)| span.start);
+    wrong.truncate(MOST_FINDINGS);
+    let finding = |(span, message)| Finding { place: place(span), message };
+    vouched.findings.extend(wrong.into_iter().map(finding));
     table
 }
 
-fn finding(error: &toml::de::Error, place: &impl Fn(Range<usize>) -> Place) -> Finding {
-    let message = error.message().trim_end().replace("unknown field", "unknown key").replace('\n', ", ");
-    Finding { place: place(error.span().unwrap_or(0..0)), message }
+/// `toml` cites a list as a whole: each element is read as a list of its own to find those that are meant.
+/// None: no element is wrong by itself, so the list is.
+fn wrong_elements(key: &str, items: &DeArray<'_>) -> Option<Vec<(Range<usize>, String)>> {
+    let mut wrong = Vec::new();
+    for item in items {
+        let mut alone = DeArray::new();
+        alone.push(item.clone());
+        let list = Spanned::new(item.span(), DeValue::Array(alone));
+        let table = key.rsplit('.').fold(list, |inner, segment| {
+            let entry = (Spanned::new(item.span(), segment.into()), inner);
+            Spanned::new(item.span(), DeValue::Table(DeTable::from_iter([entry])))
+        });
+        if let DeValue::Table(table) = table.into_inner()
+            && let Err(error) = read(&Spanned::new(item.span(), table))
+        {
+            wrong.push((item.span(), message(&error)));
+        }
+        if wrong.len() >= MOST_FINDINGS {
+            break;
+        }
+    }
+    (!wrong.is_empty()).then_some(wrong)
+}
+
+fn read(table: &Spanned<DeTable<'_>>) -> Result<Spec, toml::de::Error> {
+    Spec::deserialize(Deserializer::from(table.clone()))
+}
+
+/// serde's words in a person's.
+fn message(error: &toml::de::Error) -> String {
+    let words = [("unknown field", "unknown key"), ("expected i64", "expected a whole number"), ("\n", ", ")];
+    let text = error.message().trim_end().to_owned();
+    words.iter().fold(text, |text, (theirs, ours)| text.replace(theirs, ours))
 }
 
 /// Notes where every key and every element of a list stands.
@@ -89,18 +130,15 @@ fn record(table: &DeTable<'_>, prefix: &str, place: &impl Fn(Range<usize>) -> Pl
     }
 }
 
-/// Removes the innermost entry or element that the range lies in; returns the key that it stood under.
-fn strike(table: &mut DeTable<'_>, wrong: &Range<usize>, prefix: &str) -> Option<String> {
+/// Removes the innermost entry that the range lies in; returns its key and its value.
+fn strike<'i>(table: &mut DeTable<'i>, wrong: &Range<usize>, prefix: &str) -> Option<(String, DeValue<'i>)> {
     let mut struck = None;
     for (key, value) in table.iter_mut() {
         let path = below(prefix, key.get_ref());
-        let inner = match value.get_mut() {
-            DeValue::Table(inner) => strike(inner, wrong, &path),
-            DeValue::Array(items) => strike_element(items, wrong).then(|| path.clone()),
-            _ => None,
-        };
-        if inner.is_some() {
-            return inner;
+        if let DeValue::Table(inner) = value.get_mut()
+            && let Some(inner) = strike(inner, wrong, &path)
+        {
+            return Some(inner);
         }
         if covers(&key.span(), wrong) || covers(&value.span(), wrong) {
             struck = Some((key.clone(), path));
@@ -108,19 +146,7 @@ fn strike(table: &mut DeTable<'_>, wrong: &Range<usize>, prefix: &str) -> Option
         }
     }
     let (key, path) = struck?;
-    table.remove(&key);
-    Some(path)
-}
-
-fn strike_element(items: &mut DeArray<'_>, wrong: &Range<usize>) -> bool {
-    let before = items.len();
-    let all = std::mem::replace(items, DeArray::new());
-    for item in all {
-        if !covers(&item.span(), wrong) {
-            items.push(item);
-        }
-    }
-    items.len() < before
+    table.remove(&key).map(|value| (path, value.into_inner()))
 }
 
 fn covers(outer: &Range<usize>, inner: &Range<usize>) -> bool {
