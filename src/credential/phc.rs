@@ -98,7 +98,7 @@ impl Phc {
             return Err(PhcError::Version);
         }
         // One of each: with `m` given twice, a look-up finds the first and argon2 computes with the last.
-        let mut names: Vec<&str> = hash.params.iter().map(|(name, _)| name.as_str()).collect();
+        let mut names: Vec<String> = hash.params.iter().map(|(name, _)| name.as_str().to_owned()).collect();
         names.sort_unstable();
         if names != ["m", "p", "t"] {
             return Err(PhcError::Parameters);

@@ -258,8 +258,6 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(20_000))]
         #[test]
         fn keys_of_openssl_rand_are_strong(bytes in any::<[u8; 32]>()) {
-            // The generator shrinks towards zeros and favours no value otherwise; what is random is strong.
-            prop_assume!((0..=u8::MAX).filter(|byte| bytes.contains(byte)).count() > 20);
             prop_assert_eq!(judge(hex(&bytes).as_bytes()), Ok(()));
             prop_assert_eq!(judge(base64::engine::general_purpose::STANDARD.encode(bytes).as_bytes()), Ok(()));
         }
