@@ -8,6 +8,7 @@ use std::time::SystemTime;
 
 use super::identity::{self, Identity, IdentityError};
 use super::issue::{self, LEAF_LIFE};
+pub(crate) use super::names::host_names;
 use super::names::{self, Names};
 use crate::os::files::{self, Kind, Links};
 use crate::os::users::{self, Uid};
@@ -53,12 +54,18 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::FirstStart => f.write_str("made a local CA and a certificate (first start)"),
-            Self::CaBroken(why) => write!(f, "made a new local CA, which has to be trusted anew: the old one could not be used ({why})"),
-            Self::CaEnds => f.write_str("made a new local CA, which has to be trusted anew: the old one was about to expire"),
+            Self::CaBroken(why) => {
+                write!(f, "made a new local CA, which has to be trusted anew: the old one could not be used ({why})")
+            }
+            Self::CaEnds => {
+                f.write_str("made a new local CA, which has to be trusted anew: the old one was about to expire")
+            }
             Self::LeafBroken(why) => write!(f, "made a new certificate: the old one could not be used ({why})"),
             Self::LeafOfAnotherCa => f.write_str("made a new certificate: another CA had signed the old one"),
             Self::LeafEnds => f.write_str("made a new certificate: two thirds of the old one's life were over"),
-            Self::NamesMissing(names) => write!(f, "made a new certificate: the old one did not name {}", names.join(", ")),
+            Self::NamesMissing(names) => {
+                write!(f, "made a new certificate: the old one did not name {}", names.join(", "))
+            }
         }
     }
 }
@@ -105,7 +112,13 @@ impl Places {
     fn of(state_directory: &Path) -> Self {
         let directory = state_directory.join("tls");
         let at = |name| directory.join(name);
-        Self { ca: at("ca.pem"), ca_key: at("ca-key.pem"), leaf: at("leaf.pem"), leaf_key: at("leaf-key.pem"), directory }
+        Self {
+            ca: at("ca.pem"),
+            ca_key: at("ca-key.pem"),
+            leaf: at("leaf.pem"),
+            leaf_key: at("leaf-key.pem"),
+            directory,
+        }
     }
 }
 
@@ -119,7 +132,7 @@ pub(crate) fn ensure(state_directory: &Path, wanted: &Names, now: SystemTime) ->
     refuse_open_key(&places, &places.leaf_key)?;
 
     let (ca, new_ca) = ensure_ca(&places, now)?;
-    let leaf = identity::load_pem(&places.leaf, &places.leaf_key, now);
+    let leaf = identity::load_pem(&places.leaf, &places.leaf_key);
     let new_leaf = match &leaf {
         Ok(leaf) => needs_renewal(leaf, &ca, wanted, now),
         Err(error) => Some(Reason::LeafBroken(error.to_string())),
@@ -132,7 +145,7 @@ pub(crate) fn ensure(state_directory: &Path, wanted: &Names, now: SystemTime) ->
             let made = issue::make_leaf(&ca_pem, &ca_key, ca.not_after, wanted, now)?;
             store(&places.leaf_key, &made.key, 0o600)?;
             store(&places.leaf, &made.certificate, 0o644)?;
-            identity::load_pem(&places.leaf, &places.leaf_key, now).map_err(AuthorityError::Unusable)?
+            identity::load_pem(&places.leaf, &places.leaf_key).map_err(AuthorityError::Unusable)?
         }
     };
     Ok(Made { identity, ca_pem, renewed: new_ca.or(new_leaf) })
@@ -166,7 +179,9 @@ pub(crate) struct Shown {
 /// Reads the CA's certificate without touching a private key.
 pub(crate) fn show(state_directory: &Path) -> Result<Shown, AuthorityError> {
     let places = Places::of(state_directory);
-    let first = |path: &Path| identity::load_certificates(path).map(|chain| chain.first().map(|der| identity::fingerprint(der)));
+    let first = |path: &Path| {
+        identity::load_certificates(path).map(|chain| chain.first().map(|der| identity::fingerprint(der)))
+    };
     let ca_fingerprint = match first(&places.ca) {
         Err(IdentityError::Unreadable { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
             return Err(AuthorityError::NoneYet { path: places.directory });
@@ -177,7 +192,7 @@ pub(crate) fn show(state_directory: &Path) -> Result<Shown, AuthorityError> {
 }
 
 fn ensure_ca(places: &Places, now: SystemTime) -> Result<(Identity, Option<Reason>), AuthorityError> {
-    let reason = match identity::load_pem(&places.ca, &places.ca_key, now) {
+    let reason = match identity::load_pem(&places.ca, &places.ca_key) {
         Ok(ca) if ca.not_after.duration_since(now).is_ok_and(|left| left > LEAF_LIFE) => return Ok((ca, None)),
         Ok(_) => Reason::CaEnds,
         Err(_) if !places.ca.exists() => Reason::FirstStart,
@@ -186,7 +201,7 @@ fn ensure_ca(places: &Places, now: SystemTime) -> Result<(Identity, Option<Reaso
     let made = issue::make_ca(&names::host_name(), now)?;
     store(&places.ca_key, &made.key, 0o600)?;
     store(&places.ca, &made.certificate, 0o644)?;
-    let ca = identity::load_pem(&places.ca, &places.ca_key, now).map_err(AuthorityError::Unusable)?;
+    let ca = identity::load_pem(&places.ca, &places.ca_key).map_err(AuthorityError::Unusable)?;
     Ok((ca, Some(reason)))
 }
 
@@ -202,7 +217,12 @@ fn prepare_directory(path: &Path) -> Result<(), AuthorityError> {
     }
     let expected = users::effective_uid();
     if facts.mode & 0o077 != 0 || !is_ours(facts.owner) {
-        return Err(AuthorityError::DirectoryOpen { path: path.to_owned(), mode: facts.mode, owner: facts.owner, expected });
+        return Err(AuthorityError::DirectoryOpen {
+            path: path.to_owned(),
+            mode: facts.mode,
+            owner: facts.owner,
+            expected,
+        });
     }
     Ok(())
 }
@@ -227,11 +247,13 @@ fn refuse_open_key(places: &Places, path: &Path) -> Result<(), AuthorityError> {
 }
 
 fn read_pem(path: &Path) -> Result<String, AuthorityError> {
-    std::fs::read_to_string(path).map_err(|source| AuthorityError::Unreadable(IdentityError::Unreadable { path: path.to_owned(), source }))
+    std::fs::read_to_string(path)
+        .map_err(|source| AuthorityError::Unreadable(IdentityError::Unreadable { path: path.to_owned(), source }))
 }
 
 fn store(path: &Path, content: &str, mode: u32) -> Result<(), AuthorityError> {
-    files::replace(path, content.as_bytes(), mode, None).map_err(|source| AuthorityError::Unwritable { path: path.to_owned(), source })
+    files::replace(path, content.as_bytes(), mode, None)
+        .map_err(|source| AuthorityError::Unwritable { path: path.to_owned(), source })
 }
 
 #[cfg(test)]

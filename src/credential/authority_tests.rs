@@ -41,10 +41,11 @@ fn the_leaf_is_renewed_for_each_reason_and_the_ca_stays() {
     let now = SystemTime::now();
     let names = wanted(&["box", "localhost"]);
     let first = ensure(state.path(), &names, now).unwrap();
-    let ca = identity::load_pem(&Places::of(state.path()).ca, &Places::of(state.path()).ca_key, now).unwrap();
+    let ca = identity::load_pem(&Places::of(state.path()).ca, &Places::of(state.path()).ca_key).unwrap();
     let leaf = &first.identity;
     let more = wanted(&["box", "localhost", "10.1.2.3"]);
-    let of_another = Identity { chain: vec![leaf.chain[0].clone(), leaf.chain[0].clone()], ..leaf.clone() };
+    let mut of_another = leaf.clone();
+    of_another.chain = vec![leaf.chain[0].clone(), leaf.chain[0].clone()];
     let two_thirds = leaf.not_before + LEAF_LIFE * 2 / 3;
     let minute = Duration::from_secs(60);
     let table = [
@@ -115,7 +116,10 @@ fn what_others_can_touch_is_refused_with_the_cure() {
     let set = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     set(&places.directory, 0o755);
     let told = ensure(state.path(), &names, now).unwrap_err();
-    assert!(matches!(told, AuthorityError::DirectoryOpen { mode: 0o755, .. }) && told.to_string().contains("chmod 700"), "{told}");
+    assert!(
+        matches!(told, AuthorityError::DirectoryOpen { mode: 0o755, .. }) && told.to_string().contains("chmod 700"),
+        "{told}"
+    );
     set(&places.directory, 0o700);
     for key in [&places.ca_key, &places.leaf_key] {
         set(key, 0o640);
@@ -145,9 +149,12 @@ fn a_client_that_trusts_the_ca_accepts_the_leaf() {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(CertificateDer::from(root.to_vec())).unwrap();
         let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let verifier = rustls::client::WebPkiServerVerifier::builder_with_provider(roots.into(), provider).build().unwrap();
+        let verifier =
+            rustls::client::WebPkiServerVerifier::builder_with_provider(roots.into(), provider).build().unwrap();
         let leaf = CertificateDer::from(made.identity.chain[0].clone());
-        move |name: &str, at: UnixTime| verifier.verify_server_cert(&leaf, &[], &ServerName::try_from(name.to_owned()).unwrap(), &[], at).is_ok()
+        move |name: &str, at: UnixTime| {
+            verifier.verify_server_cert(&leaf, &[], &ServerName::try_from(name.to_owned()).unwrap(), &[], at).is_ok()
+        }
     };
     let now = UnixTime::now();
     let accepted = trusts(&made.identity.chain[1]);

@@ -8,7 +8,6 @@ use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use x509_parser::extensions::GeneralName;
 use zeroize::Zeroizing;
@@ -16,32 +15,24 @@ use zeroize::Zeroizing;
 use crate::os::files::{self, Facts, Kind, Links};
 use crate::secret::Secret;
 
-/// The greatest size of a PEM file, in bytes: a chain of a dozen certificates has some 30 KiB.
-const LIMIT: usize = 1 << 20;
+/// The greatest size of a file of certificates, in bytes: a chain of a dozen has some 30 KiB.
+const LIMIT: usize = 256 << 10;
+
+/// The greatest size of a key's file, in bytes: RSA with 8192 bits has 7 KiB.
+const KEY_LIMIT: usize = 64 << 10;
+
+const DAY_SECONDS: u64 = 86_400;
 
 /// How long before its end a certificate is worth a warning.
-const SOON: Duration = Duration::from_secs(14 * 86_400);
+const SOON: Duration = Duration::from_secs(14 * DAY_SECONDS);
 
-/// How the private key is encoded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum KeyEncoding {
-    /// RFC 5208
-    Pkcs8,
-    /// RFC 5915
-    Sec1,
-    /// RFC 8017
-    Pkcs1,
-}
-
-/// A certificate chain with its key. Travels to the gateway, which has no right to read the files.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// A certificate chain with its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Identity {
     /// The certificates in DER, leaf first.
     pub(crate) chain: Vec<Vec<u8>>,
-    /// The private key in DER.
+    /// The private key in PEM, as it stands in its file: PKCS#8, SEC1 or PKCS#1.
     pub(crate) key: Secret<Vec<u8>>,
-    /// What kind of DER.
-    pub(crate) key_encoding: KeyEncoding,
     /// SHA-256 of the leaf, as `AA:BB:…`: what browsers show.
     pub(crate) fingerprint: String,
     /// When the leaf begins to be valid.
@@ -50,8 +41,31 @@ pub(crate) struct Identity {
     pub(crate) not_after: SystemTime,
     /// The DNS names and addresses that the leaf is for.
     pub(crate) names: Vec<String>,
-    /// What is not right about it, though not wrong enough to refuse it.
-    pub(crate) warnings: Vec<String>,
+    /// The file that the chain came from, for messages.
+    certificate: PathBuf,
+    /// Set when the key's group may do something with its file.
+    key_remark: Option<String>,
+}
+
+impl Identity {
+    /// What is not right about it at this time, though not wrong enough to refuse it.
+    pub(crate) fn warnings(&self, now: SystemTime) -> Vec<String> {
+        self.key_remark.clone().into_iter().chain(self.judge_validity(now)).collect()
+    }
+
+    fn judge_validity(&self, now: SystemTime) -> Option<String> {
+        let path = self.certificate.display();
+        if now < self.not_before {
+            return Some(format!("the certificate {path} is not valid yet (or this machine's clock is wrong)"));
+        }
+        match self.not_after.duration_since(now) {
+            Err(_) => Some(format!("the certificate {path} has expired; browsers and clients refuse it: renew it")),
+            Ok(left) if left < SOON => {
+                Some(format!("the certificate {path} expires in {} days: renew it", left.as_secs() / DAY_SECONDS))
+            }
+            Ok(_) => None,
+        }
+    }
 }
 
 /// Why a pair of PEM files is no identity.
@@ -63,9 +77,9 @@ pub(crate) enum IdentityError {
     /// A directory, a FIFO.
     #[error("{path} is not a regular file; name the PEM file itself", path = .path.display())]
     NotRegular { path: PathBuf },
-    /// Over 1 MiB.
-    #[error("{path} is larger than {LIMIT} bytes, so it is not a PEM file of certificates or a key", path = .path.display())]
-    TooLarge { path: PathBuf },
+    /// Over the limit.
+    #[error("{path} is larger than {limit} bytes, so it is not a PEM file of certificates or a key", path = .path.display())]
+    TooLarge { path: PathBuf, limit: usize },
     /// Everybody on the machine could be this server.
     #[error("every user can read the private key {path} (mode {mode:04o}); `chmod 600 {path}`", path = .path.display())]
     KeyOpenToOthers { path: PathBuf, mode: u32 },
@@ -95,32 +109,30 @@ pub(crate) enum IdentityError {
 /// Loads and checks a pair.
 ///
 /// Symbolic links are followed: tools that renew certificates keep the newest behind one.
-pub(crate) fn load_pem(certificate: &Path, private_key: &Path, now: SystemTime) -> Result<Identity, IdentityError> {
+pub(crate) fn load_pem(certificate: &Path, private_key: &Path) -> Result<Identity, IdentityError> {
     let chain = load_certificates(certificate)?;
-    let (key_pem, key_facts) = read(private_key)?;
-    let mut warnings = judge_key_mode(private_key, &key_facts)?;
+    let (key_pem, key_facts) = read(private_key, KEY_LIMIT)?;
+    let key_remark = judge_key_mode(private_key, &key_facts)?;
     let key = parse_key(private_key, &key_pem)?;
     check_pair(certificate, private_key, &chain, &key)?;
-    let (secret, key_encoding) = own(&key);
 
     let leaf = chain.first().ok_or_else(|| IdentityError::NoCertificate { path: certificate.to_owned() })?;
     let facts = leaf_facts(leaf).map_err(|reason| broken(certificate, 1, reason))?;
-    warnings.extend(judge_validity(&facts, certificate, now));
     Ok(Identity {
         fingerprint: fingerprint(leaf),
         chain: chain.iter().map(|one| one.to_vec()).collect(),
-        key: secret,
-        key_encoding,
+        key: Secret::new(key_pem.to_vec()),
         not_before: facts.not_before,
         not_after: facts.not_after,
         names: facts.names,
-        warnings,
+        certificate: certificate.to_owned(),
+        key_remark,
     })
 }
 
 /// The certificates of a PEM file, in DER, each one readable.
 pub(crate) fn load_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
-    parse_chain(path, &read(path)?.0)
+    parse_chain(path, &read(path, LIMIT)?.0)
 }
 
 /// SHA-256 of a certificate in DER, as `AA:BB:…`.
@@ -128,14 +140,14 @@ pub(crate) fn fingerprint(der: &[u8]) -> String {
     Sha256::digest(der).iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(":")
 }
 
-fn read(path: &Path) -> Result<(Zeroizing<Vec<u8>>, Facts), IdentityError> {
+fn read(path: &Path, limit: usize) -> Result<(Zeroizing<Vec<u8>>, Facts), IdentityError> {
     let unreadable = |source| IdentityError::Unreadable { path: path.to_owned(), source };
     let (mut file, facts) = files::open(path, Links::Follow).map_err(unreadable)?;
     if facts.kind != Kind::Regular {
         return Err(IdentityError::NotRegular { path: path.to_owned() });
     }
-    let content = files::read_at_most(&mut file, LIMIT).map_err(unreadable)?;
-    Ok((content.ok_or_else(|| IdentityError::TooLarge { path: path.to_owned() })?, facts))
+    let content = files::read_at_most(&mut file, limit).map_err(unreadable)?;
+    Ok((content.ok_or_else(|| IdentityError::TooLarge { path: path.to_owned(), limit })?, facts))
 }
 
 fn broken(path: &Path, position: usize, reason: impl ToString) -> IdentityError {
@@ -156,15 +168,12 @@ fn parse_chain(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, 
 }
 
 /// Others may not read it at all; a group may (Debian's `ssl-cert`), with a warning.
-fn judge_key_mode(path: &Path, facts: &Facts) -> Result<Vec<String>, IdentityError> {
+fn judge_key_mode(path: &Path, facts: &Facts) -> Result<Option<String>, IdentityError> {
     if facts.mode & 0o007 != 0 {
         return Err(IdentityError::KeyOpenToOthers { path: path.to_owned(), mode: facts.mode });
     }
-    let mut warnings = Vec::new();
-    if facts.mode & 0o070 != 0 {
-        warnings.push(format!("the private key {} is open to its group (mode {:04o})", path.display(), facts.mode));
-    }
-    Ok(warnings)
+    let remark = || format!("the private key {} is open to its group (mode {:04o})", path.display(), facts.mode);
+    Ok((facts.mode & 0o070 != 0).then(remark))
 }
 
 fn parse_key(path: &Path, pem: &[u8]) -> Result<PrivateKeyDer<'static>, IdentityError> {
@@ -187,21 +196,15 @@ fn check_pair(
 ) -> Result<(), IdentityError> {
     let signing = aws_lc_rs::sign::any_supported_type(key)
         .map_err(|error| IdentityError::BrokenKey { path: private_key.to_owned(), reason: error.to_string() })?;
-    let fits = |one: &CertificateDer<'static>| CertifiedKey::new(vec![one.clone()], signing.clone()).keys_match().is_ok();
+    let fits =
+        |one: &CertificateDer<'static>| CertifiedKey::new(vec![one.clone()], signing.clone()).keys_match().is_ok();
     match chain.iter().position(fits) {
         Some(0) => Ok(()),
         Some(index) => Err(IdentityError::WrongOrder { certificate: certificate.to_owned(), position: index + 1 }),
-        None => Err(IdentityError::Mismatch { certificate: certificate.to_owned(), private_key: private_key.to_owned() }),
+        None => {
+            Err(IdentityError::Mismatch { certificate: certificate.to_owned(), private_key: private_key.to_owned() })
+        }
     }
-}
-
-fn own(key: &PrivateKeyDer<'static>) -> (Secret<Vec<u8>>, KeyEncoding) {
-    let encoding = match key {
-        PrivateKeyDer::Pkcs1(_) => KeyEncoding::Pkcs1,
-        PrivateKeyDer::Sec1(_) => KeyEncoding::Sec1,
-        _ => KeyEncoding::Pkcs8,
-    };
-    (Secret::new(key.secret_der().to_vec()), encoding)
 }
 
 /// What a certificate says about itself.
@@ -229,23 +232,11 @@ fn name_text(name: &GeneralName<'_>) -> Option<String> {
         GeneralName::DNSName(name) => Some((*name).to_owned()),
         GeneralName::IPAddress(bytes) => {
             let v4 = <[u8; 4]>::try_from(*bytes).map(std::net::IpAddr::from);
-            v4.or_else(|_| <[u8; 16]>::try_from(*bytes).map(std::net::IpAddr::from)).ok().map(|address| address.to_string())
+            v4.or_else(|_| <[u8; 16]>::try_from(*bytes).map(std::net::IpAddr::from))
+                .ok()
+                .map(|address| address.to_string())
         }
         _ => None,
-    }
-}
-
-fn judge_validity(facts: &LeafFacts, path: &Path, now: SystemTime) -> Option<String> {
-    let path = path.display();
-    if now < facts.not_before {
-        return Some(format!("the certificate {path} is not valid yet (or this machine's clock is wrong)"));
-    }
-    match facts.not_after.duration_since(now) {
-        Err(_) => Some(format!("the certificate {path} has expired; browsers and clients will refuse it: renew it")),
-        Ok(left) if left < SOON => {
-            Some(format!("the certificate {path} expires in {} days: renew it", left.as_secs() / 86_400))
-        }
-        Ok(_) => None,
     }
 }
 

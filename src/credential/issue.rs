@@ -3,7 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
 };
 use zeroize::Zeroizing;
 
@@ -46,13 +47,20 @@ pub(crate) fn make_ca(host: &str, now: SystemTime) -> Result<Made, rcgen::Error>
 }
 
 /// A leaf for these names, signed by this CA, that ends no later than the CA.
-pub(crate) fn make_leaf(ca_pem: &str, ca_key_pem: &str, ca_ends: SystemTime, names: &Names, now: SystemTime) -> Result<Made, rcgen::Error> {
+pub(crate) fn make_leaf(
+    ca_pem: &str,
+    ca_key_pem: &str,
+    ca_ends: SystemTime,
+    names: &Names,
+    now: SystemTime,
+) -> Result<Made, rcgen::Error> {
     let issuer = Issuer::from_ca_cert_pem(ca_pem, KeyPair::from_pem(ca_key_pem)?)?;
     let mut params = CertificateParams::new(names.texts())?;
     let not_before = now - BACKDATED;
     params.not_before = not_before.into();
     params.not_after = (not_before + LEAF_LIFE).min(ca_ends).into();
-    params.distinguished_name = named(names.dns.iter().find(|name| *name != "localhost").map_or("localhost", String::as_str));
+    params.distinguished_name =
+        named(names.dns.iter().find(|name| *name != "localhost").map_or("localhost", String::as_str));
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params.use_authority_key_identifier_extension = true;

@@ -94,7 +94,20 @@ mod tests {
 
     #[test]
     fn names_and_addresses_are_told_apart_and_nonsense_left_out() {
-        let given = ["Box.Example.ORG.", "10.0.0.7", "::1", "*.box.lan", "", "a..b", "-x", "under_score", "ü.de", "a b", "http://x", "1.2.3.4:5"];
+        let given = [
+            "Box.Example.ORG.",
+            "10.0.0.7",
+            "::1",
+            "*.box.lan",
+            "",
+            "a..b",
+            "-x",
+            "under_score",
+            "ü.de",
+            "a b",
+            "http://x",
+            "1.2.3.4:5",
+        ];
         let names = Names::of(given.map(str::to_owned));
         assert_eq!(names.texts(), ["*.box.lan", "box.example.org", "under_score", "10.0.0.7", "::1"]);
     }
@@ -112,6 +125,9 @@ mod tests {
         for wanted in ["localhost", "studio.example"] {
             assert!(names.dns.contains(wanted), "{names:?}");
         }
-        assert!(names.addresses.contains(&IpAddr::V4(Ipv4Addr::LOCALHOST)) && names.addresses.contains(&IpAddr::V6(Ipv6Addr::LOCALHOST)));
+        assert!(
+            names.addresses.contains(&IpAddr::V4(Ipv4Addr::LOCALHOST))
+                && names.addresses.contains(&IpAddr::V6(Ipv6Addr::LOCALHOST))
+        );
     }
 }
