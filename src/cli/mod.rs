@@ -1,7 +1,12 @@
 //! What a person types: one file per command, one place where errors are printed, one exit path.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a person at a terminal reads these")]
 
+mod ca;
 mod failure;
+mod key_input;
+mod set_key;
+mod settings;
+mod verify_key;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -30,6 +35,9 @@ pub(crate) struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    SetKey(set_key::Args),
+    VerifyKey(verify_key::Args),
+    Ca(ca::Args),
 }
 
 /// The program. Every command and every role of the guard comes through here.
