@@ -1,9 +1,14 @@
 //! What a person types: one file per command, one place where errors are printed, one exit path.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a person at a terminal reads these")]
 
+mod ca;
 mod check;
 mod failure;
+mod key_input;
 mod run;
+mod set_key;
+mod settings;
+mod verify_key;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -33,16 +38,17 @@ pub(crate) struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Start ComfyUI and serve it over HTTPS to those who have the key
     Run(run::Args),
+    SetKey(set_key::Args),
+    VerifyKey(verify_key::Args),
+    Check(check::Args),
+    Ca(ca::Args),
     /// A role of `run`; started by the supervisor only
     #[command(hide = true)]
     Gateway,
     /// A role of `run`; started by the supervisor only
     #[command(hide = true)]
     Sensor,
-    /// Check the configuration and what it names; start nothing
-    Check,
 }
 
 /// The program. Every command and every role of the guard comes through here.
@@ -53,6 +59,10 @@ pub fn main() -> ExitCode {
     };
     let done = match command {
         Command::Run(args) => run::run(&global, args),
+        Command::SetKey(args) => set_key::run(&global, args),
+        Command::VerifyKey(args) => verify_key::run(&global, args),
+        Command::Check(args) => check::run(&global, args),
+        Command::Ca(args) => ca::run(&global, args),
         Command::Gateway => gateway::run().map_err(|error| Failure::new(Exit::Software, error)),
         Command::Sensor => sensor::run().map_err(|error| Failure::new(Exit::Software, error)),
     };

@@ -27,8 +27,8 @@ pub(crate) struct StoredKey {
 /// What `--api-key-file` holds: a hash, or a key that was hashed in memory.
 #[derive(Debug, Clone)]
 pub(crate) struct GivenKey {
-    /// As from a key file.
-    pub(crate) stored: StoredKey,
+    /// The key's hash.
+    pub(crate) phc: Phc,
     /// A plain key that works but can be guessed: worth a warning.
     pub(crate) weakness: Option<Weakness>,
 }
@@ -80,7 +80,7 @@ pub(crate) enum KeyFileError {
     Unwritable { path: PathBuf, source: io::Error },
 }
 
-/// Reads the hash that `set-key` wrote. The first of `allowed_owners` is the one that a cure names.
+/// Reads the hash that `set-key` wrote. The last of `allowed_owners` is the one that a cure names: root comes before it.
 pub(crate) fn read(path: &Path, allowed_owners: &[Uid]) -> Result<StoredKey, KeyFileError> {
     let (line, facts) = read_line(path, allowed_owners)?;
     Ok(StoredKey { phc: parse(path, &line)?, changed: facts.changed })
@@ -90,18 +90,20 @@ pub(crate) fn read(path: &Path, allowed_owners: &[Uid]) -> Result<StoredKey, Key
 ///
 /// What begins like a hash has to be a whole one: half a hash is never taken for a key.
 pub(crate) fn read_plain_or_phc(path: &Path, allowed_owners: &[Uid]) -> Result<GivenKey, KeyFileError> {
-    let (line, facts) = read_line(path, allowed_owners)?;
+    let (line, _) = read_line(path, allowed_owners)?;
     let (phc, weakness) = if line.starts_with(b"$argon2") {
         (parse(path, &line)?, None)
     } else {
         let weakness = match strength::judge(&line) {
-            Err(source) if !source.may_be_allowed() => return Err(KeyFileError::Unusable { path: path.to_owned(), source }),
+            Err(source) if !source.may_be_allowed() => {
+                return Err(KeyFileError::Unusable { path: path.to_owned(), source });
+            }
             judged => judged.err(),
         };
         let hashed = Phc::hash(&Secret::new(line.to_vec()));
         (hashed.map_err(|source| KeyFileError::Hash { path: path.to_owned(), source })?, weakness)
     };
-    Ok(GivenKey { stored: StoredKey { phc, changed: facts.changed }, weakness })
+    Ok(GivenKey { phc, weakness })
 }
 
 /// Puts a new hash in place, mode 0600, whole or not at all.
@@ -149,7 +151,7 @@ fn admit(path: &Path, facts: &Facts, allowed_owners: &[Uid]) -> Result<(), KeyFi
         return Err(KeyFileError::HardLinks { path: path(), links: facts.links });
     }
     if !allowed_owners.contains(&facts.owner) {
-        let expected = allowed_owners.first().copied().unwrap_or(Uid::ROOT);
+        let expected = allowed_owners.last().copied().unwrap_or(Uid::ROOT);
         return Err(KeyFileError::WrongOwner { path: path(), found: facts.owner, expected });
     }
     if facts.mode & 0o077 != 0 {

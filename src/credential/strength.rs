@@ -21,7 +21,9 @@ pub(crate) enum Weakness {
     #[error("the key is empty")]
     Empty,
     /// A byte that a header field or a URL cannot carry unchanged. Never allowed.
-    #[error("the key holds a byte that HTTP cannot carry (at position {position}); use printable ASCII characters only")]
+    #[error(
+        "the key holds a byte that HTTP cannot carry (at position {position}); use printable ASCII characters only"
+    )]
     Unprintable {
         /// Counted from 1.
         position: usize,
@@ -82,7 +84,9 @@ pub(crate) fn judge(key: &[u8]) -> Result<(), Weakness> {
     if distinct < LEAST_DISTINCT {
         return Err(Weakness::FewCharacters { distinct });
     }
-    if let Some(period) = (1..=length / 2).find(|&period| key.iter().zip(key.iter().skip(period)).all(|(one, next)| one == next)) {
+    if let Some(period) =
+        (1..=length / 2).find(|&period| key.iter().zip(key.iter().skip(period)).all(|(one, next)| one == next))
+    {
         return Err(Weakness::Repeated { period });
     }
     let left = unguessable(key);
@@ -119,11 +123,59 @@ pub(crate) fn needs_escapes_in_url(key: &[u8]) -> bool {
 
 /// Words of every password list, and the defaults and examples of this field.
 const WORDS: &[&[u8]] = &[
-    b"your", b"secure", b"secret", b"api", b"key", b"here", b"change", b"this", b"please", b"replace", b"example", b"sample", b"default",
-    b"password", b"passwort", b"passphrase", b"passw0rd", b"p@ssw0rd", b"pass", b"word", b"comfyui", b"comfy", b"guard", b"stable", b"diffusion",
-    b"token", b"admin", b"administrator", b"root", b"user", b"login", b"welcome", b"letmein", b"monkey", b"dragon", b"master", b"iloveyou",
-    b"test", b"demo", b"dummy", b"placeholder", b"insert", b"hello", b"world", b"qwerty", b"qwertz", b"azerty", b"foobar", b"deadbeef",
-    b"cafebabe", b"openai", b"nvidia", b"gpu",
+    b"your",
+    b"secure",
+    b"secret",
+    b"api",
+    b"key",
+    b"here",
+    b"change",
+    b"this",
+    b"please",
+    b"replace",
+    b"example",
+    b"sample",
+    b"default",
+    b"password",
+    b"passwort",
+    b"passphrase",
+    b"passw0rd",
+    b"p@ssw0rd",
+    b"pass",
+    b"word",
+    b"comfyui",
+    b"comfy",
+    b"guard",
+    b"stable",
+    b"diffusion",
+    b"token",
+    b"admin",
+    b"administrator",
+    b"root",
+    b"user",
+    b"login",
+    b"welcome",
+    b"letmein",
+    b"monkey",
+    b"dragon",
+    b"master",
+    b"iloveyou",
+    b"test",
+    b"demo",
+    b"dummy",
+    b"placeholder",
+    b"insert",
+    b"hello",
+    b"world",
+    b"qwerty",
+    b"qwertz",
+    b"azerty",
+    b"foobar",
+    b"deadbeef",
+    b"cafebabe",
+    b"openai",
+    b"nvidia",
+    b"gpu",
 ];
 
 /// What a finger or a child runs along.
@@ -159,10 +211,14 @@ fn word_at(rest: &[u8]) -> usize {
 /// The length of the run along a sequence, either way, that begins here; 0 when it is too short to be one.
 fn run_at(rest: &[u8]) -> usize {
     let follows = |sequence: &[u8], one: u8, next: u8| sequence.windows(2).any(|pair| pair == [one, next]);
-    let steps = |is_step: &dyn Fn(u8, u8) -> bool| rest.iter().zip(rest.iter().skip(1)).take_while(|&(&one, &next)| is_step(one, next)).count();
+    let steps = |is_step: &dyn Fn(u8, u8) -> bool| {
+        rest.iter().zip(rest.iter().skip(1)).take_while(|&(&one, &next)| is_step(one, next)).count()
+    };
     SEQUENCES
         .iter()
-        .flat_map(|sequence| [steps(&|one, next| follows(sequence, one, next)), steps(&|one, next| follows(sequence, next, one))])
+        .flat_map(|sequence| {
+            [steps(&|one, next| follows(sequence, one, next)), steps(&|one, next| follows(sequence, next, one))]
+        })
         .map(|steps| steps + 1)
         .filter(|&length| length >= RUN)
         .max()
@@ -236,20 +292,30 @@ mod tests {
             "test-test-admin-admin-root-1234-xyz",
         ];
         for key in guessable {
-            assert!(judge(key.as_bytes()).is_err_and(|weakness| weakness.may_be_allowed()), "{key}: {:?}", judge(key.as_bytes()));
+            assert!(
+                judge(key.as_bytes()).is_err_and(|weakness| weakness.may_be_allowed()),
+                "{key}: {:?}",
+                judge(key.as_bytes())
+            );
         }
     }
 
     #[test]
     fn long_keys_of_a_persons_own_are_taken() {
-        for key in ["correct horse battery staple my api key", "Tr0ub4dor&3-and-some-more-of-the-same-kind", "x7Kp9mQ2vL4nR8sT1wY6zB3cF5gH0jDa"] {
+        for key in [
+            "correct horse battery staple my api key",
+            "Tr0ub4dor&3-and-some-more-of-the-same-kind",
+            "x7Kp9mQ2vL4nR8sT1wY6zB3cF5gH0jDa",
+        ] {
             assert_eq!(judge(key.as_bytes()), Ok(()), "{key}");
         }
     }
 
     #[test]
     fn base64_and_punctuation_need_escapes_in_a_url() {
-        for (key, needs) in [("abc123-._~", false), ("a+b", true), ("a/b", true), ("ab==", true), ("a b", true), ("a&b", true)] {
+        for (key, needs) in
+            [("abc123-._~", false), ("a+b", true), ("a/b", true), ("ab==", true), ("a b", true), ("a&b", true)]
+        {
             assert_eq!(needs_escapes_in_url(key.as_bytes()), needs, "{key}");
         }
     }
@@ -258,8 +324,6 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(20_000))]
         #[test]
         fn keys_of_openssl_rand_are_strong(bytes in any::<[u8; 32]>()) {
-            // The generator shrinks towards zeros and favours no value otherwise; what is random is strong.
-            prop_assume!((0..=u8::MAX).filter(|byte| bytes.contains(byte)).count() > 20);
             prop_assert_eq!(judge(hex(&bytes).as_bytes()), Ok(()));
             prop_assert_eq!(judge(base64::engine::general_purpose::STANDARD.encode(bytes).as_bytes()), Ok(()));
         }

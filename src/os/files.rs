@@ -2,8 +2,8 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use nix::errno::Errno;
@@ -12,7 +12,7 @@ use nix::sys::stat::{self, Mode};
 use nix::unistd::{self, UnlinkatFlags};
 use zeroize::Zeroizing;
 
-use super::users::{Gid, Uid};
+use super::users::{Gid, Uid, effective_uid};
 
 /// What stands at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +57,10 @@ pub(crate) enum Links {
 /// [`is_symlink_refusal`].
 pub(crate) fn open(path: &Path, links: Links) -> io::Result<(File, Facts)> {
     let nofollow = if links == Links::Refuse { libc::O_NOFOLLOW } else { 0 };
-    let file = OpenOptions::new().read(true).custom_flags(nofollow | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(nofollow | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY)
+        .open(path)?;
     let facts = facts(&file)?;
     Ok((file, facts))
 }
@@ -68,7 +71,6 @@ pub(crate) fn is_symlink_refusal(error: &io::Error) -> bool {
 }
 
 fn facts(file: &File) -> io::Result<Facts> {
-    use std::os::unix::fs::FileTypeExt;
     let metadata = file.metadata()?;
     let kind = match metadata.file_type() {
         kind if kind.is_file() => Kind::Regular,
@@ -166,7 +168,12 @@ fn sweep(directory: &Path, name: &str) {
             .is_some_and(|middle| middle.len() == 16 && middle.bytes().all(|byte| byte.is_ascii_hexdigit()))
     };
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-        let stale = || entry.metadata().and_then(|found| found.modified()).is_ok_and(|at| at.elapsed().is_ok_and(|age| age > STALE));
+        let stale = || {
+            entry
+                .metadata()
+                .and_then(|found| found.modified())
+                .is_ok_and(|at| at.elapsed().is_ok_and(|age| age > STALE))
+        };
         if entry.file_name().to_str().is_some_and(is_ours) && stale() {
             fs::remove_file(entry.path()).ok();
         }
@@ -176,6 +183,38 @@ fn sweep(directory: &Path, name: &str) {
 /// Random, so that a name left by a killed writer, or taken by somebody, cannot make this write fail.
 fn random_number() -> io::Result<u64> {
     getrandom::u64().map_err(io::Error::from)
+}
+
+/// A directory of this owner (none: of the caller) that nobody else may write to, made if it is missing (with its parents).
+///
+/// An existing one is taken over only while it is empty: with a mistyped path, changing owner and mode would lock a whole system out
+/// of its own `/etc`.
+pub(crate) fn private_directory(path: &Path, owner: Option<(Uid, Gid)>) -> io::Result<()> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    match fs::DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    let directory = OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY | libc::O_CLOEXEC).open(path)?;
+    let facts = facts(&directory)?;
+    let wanted = owner.map_or_else(effective_uid, |(uid, _)| uid);
+    if facts.owner == wanted && facts.mode & 0o022 == 0 {
+        return Ok(());
+    }
+    if fs::read_dir(path)?.next().is_some() || !(facts.owner == wanted || facts.owner.is_root()) {
+        return Err(io::Error::other(format!(
+            "it belongs to {} with mode {:04o}, and must belong to {wanted} and be writable by nobody else: `chown {wanted} {path} && chmod 700 {path}`, or name another",
+            facts.owner,
+            facts.mode,
+            path = path.display(),
+        )));
+    }
+    if let Some((uid, gid)) = owner {
+        unistd::fchown(&directory, Some(unistd::Uid::from_raw(uid.0)), Some(unistd::Gid::from_raw(gid.0)))?;
+    }
+    Ok(stat::fchmod(&directory, Mode::S_IRWXU)?)
 }
 
 /// What tells two states of a file apart. Two equal signatures: nothing was written in between.

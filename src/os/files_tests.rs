@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::process::Command;
 
 use super::*;
@@ -79,6 +80,40 @@ fn opening_a_fifo_or_a_directory_does_not_wait_and_shows_it() {
     assert_eq!(open(&fifo, Links::Refuse).unwrap().1.kind, Kind::Fifo);
     assert_eq!(open(directory.path(), Links::Refuse).unwrap().1.kind, Kind::Directory);
     assert_eq!(open(Path::new("/dev/null"), Links::Refuse).unwrap().1.kind, Kind::Other);
+}
+
+#[test]
+fn a_private_directory_is_made_or_taken_over_while_empty_and_else_only_judged() {
+    let place = tempfile::tempdir().unwrap();
+    let at = |name: &str| place.path().join(name);
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    let deep = at("a/b/state");
+    private_directory(&deep, None).unwrap();
+    private_directory(&deep, None).unwrap();
+    assert_eq!(mode(&deep), 0o700);
+
+    let open = at("open");
+    fs::create_dir(&open).unwrap();
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
+    fs::write(open.join("somebodys"), "").unwrap();
+    let told = private_directory(&open, None).unwrap_err().to_string();
+    assert!(told.contains("0777") && told.contains("chmod 700"), "{told}");
+    assert_eq!(mode(&open), 0o777);
+    fs::remove_file(open.join("somebodys")).unwrap();
+    private_directory(&open, None).unwrap();
+    assert_eq!(mode(&open), 0o700);
+
+    fs::write(at("file"), "").unwrap();
+    assert!(private_directory(&at("file"), None).is_err());
+    if effective_uid().is_root() {
+        let (first, second) = (Some((Uid(54_321), Gid(54_321))), Some((Uid(54_322), Gid(54_322))));
+        private_directory(&open, first).unwrap();
+        assert_eq!((fs::metadata(&open).unwrap().uid(), mode(&open)), (54_321, 0o700));
+        assert!(private_directory(&open, second).is_err());
+        fs::write(deep.join("content"), "").unwrap();
+        assert!(private_directory(&deep, first).is_err());
+        assert_eq!(fs::metadata(&deep).unwrap().uid(), 0);
+    }
 }
 
 #[test]

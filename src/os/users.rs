@@ -83,12 +83,9 @@ pub(crate) enum UserError {
 /// The user with this name.
 pub(crate) fn lookup_user(name: &str) -> Result<Account, UserError> {
     match unistd::User::from_name(name) {
-        Ok(Some(user)) => Ok(Account {
-            name: user.name,
-            uid: Uid(user.uid.as_raw()),
-            gid: Gid(user.gid.as_raw()),
-            home: user.dir,
-        }),
+        Ok(Some(user)) => {
+            Ok(Account { name: user.name, uid: Uid(user.uid.as_raw()), gid: Gid(user.gid.as_raw()), home: user.dir })
+        }
         Ok(None) => Err(UserError::NoUser { name: name.to_owned() }),
         Err(source) => Err(UserError::Lookup { name: name.to_owned(), source }),
     }
