@@ -41,7 +41,8 @@ enum Command {
     Run(run::Args),
     SetKey(set_key::Args),
     VerifyKey(verify_key::Args),
-    Check(check::Args),
+    /// Check the configuration and what it names; start nothing
+    Check,
     Ca(ca::Args),
     /// A role of `run`; started by the supervisor only
     #[command(hide = true)]
@@ -59,10 +60,10 @@ pub fn main() -> ExitCode {
     };
     let done = match command {
         Command::Run(args) => run::run(&global, args),
-        Command::SetKey(args) => set_key::run(&global, args),
-        Command::VerifyKey(args) => verify_key::run(&global, args),
-        Command::Check(args) => check::run(&global, args),
-        Command::Ca(args) => ca::run(&global, args),
+        Command::SetKey(args) => set_key::run(&global, &args),
+        Command::VerifyKey(args) => verify_key::run(&global, &args),
+        Command::Check => check::run(&global),
+        Command::Ca(args) => ca::run(&global, &args),
         Command::Gateway => gateway::run().map_err(|error| Failure::new(Exit::Software, error)),
         Command::Sensor => sensor::run().map_err(|error| Failure::new(Exit::Software, error)),
     };

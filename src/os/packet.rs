@@ -8,6 +8,8 @@ use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg, setsockopt,
     socketpair, sockopt,
 };
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// The most descriptors that one packet carries.
 pub(crate) const MAX_DESCRIPTORS: usize = 16;
@@ -20,6 +22,13 @@ pub(crate) fn pair(room: usize) -> io::Result<(OwnedFd, OwnedFd)> {
         setsockopt(end, sockopt::SndBuf, &room)?;
     }
     Ok((ours, theirs))
+}
+
+/// Gives a socket to the running reactor.
+pub(crate) fn register(socket: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an OwnedFd names the same open descriptor for as long as it lives, and it lives in the AsyncFd.
+    let registered = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE | Interest::WRITABLE) };
+    registered.map_err(io::Error::from)
 }
 
 /// Sends one packet, whole or not at all.

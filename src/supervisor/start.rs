@@ -206,7 +206,7 @@ pub(crate) fn read_key(configured: &Path, source: &KeySource, owners: &[Uid]) ->
             if let Some(weakness) = given.weakness {
                 tracing::warn!("the key in {} is weak: {weakness}", path.display());
             }
-            Ok(Some(given.stored.phc))
+            Ok(Some(given.phc))
         }
         KeySource::Configured => match key_file::read(configured, owners) {
             Ok(stored) => Ok(Some(stored.phc)),
@@ -220,8 +220,8 @@ pub(crate) fn read_key(configured: &Path, source: &KeySource, owners: &[Uid]) ->
 
 /// A certificate and its key from PEM files, with what is to be said about them.
 pub(crate) fn load_pair(certificate: &Path, private_key: &Path) -> Result<TlsIdentity, IdentityError> {
-    let identity = identity::load_pem(certificate, private_key, SystemTime::now())?;
-    for warning in &identity.warnings {
+    let identity = identity::load_pem(certificate, private_key)?;
+    for warning in identity.warnings(SystemTime::now()) {
         tracing::warn!("{warning}");
     }
     tracing::info!(fingerprint = %identity.fingerprint, certificate = %certificate.display(), "certificate loaded");

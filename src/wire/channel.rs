@@ -46,7 +46,7 @@ pub(crate) struct Channel {
 impl Channel {
     /// Takes a non-blocking `SOCK_SEQPACKET` socket over. Needs a running tokio reactor.
     pub(crate) fn new(socket: OwnedFd) -> io::Result<Self> {
-        Ok(Self { socket: AsyncFd::with_interest(socket, Interest::READABLE | Interest::WRITABLE)? })
+        Ok(Self { socket: packet::register(socket)? })
     }
 
     /// Sends a message; waits while the peer is behind.
