@@ -27,14 +27,16 @@ pub(crate) fn run(global: &Global, _: &Args) -> Result<(), Failure> {
         let path = pair.certificate.display();
         return Err(Failure::new(
             Exit::Unavailable,
-            format!("the guard has no CA of its own: tls.certificate is configured ({path}), and whoever issued it has the CA"),
+            format!(
+                "the guard has no CA of its own: tls.certificate is configured ({path}), and whoever issued it has the CA"
+            ),
         ));
     }
     let shown = authority::show(&config.state.directory).map_err(|error| Failure::new(exit_of(&error), error))?;
     io::stdout()
         .write_all(shown.ca_pem.as_bytes())
         .map_err(|error| Failure::new(Exit::CannotCreate, format!("cannot print the certificate: {error}")))?;
-    eprintln!("SHA-256 of this CA:            {}", shown.ca_fingerprint);
+    eprintln!("SHA-256 of this CA:             {}", shown.ca_fingerprint);
     if let Some(leaf) = shown.leaf_fingerprint {
         eprintln!("SHA-256 of the certificate now: {leaf}");
     }
@@ -45,7 +47,9 @@ pub(crate) fn run(global: &Global, _: &Args) -> Result<(), Failure> {
 fn exit_of(error: &AuthorityError) -> Exit {
     match error {
         AuthorityError::NoneYet { .. } => Exit::Unavailable,
-        AuthorityError::Unreadable(IdentityError::Unreadable { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => {
+        AuthorityError::Unreadable(IdentityError::Unreadable { source, .. })
+            if source.kind() == io::ErrorKind::PermissionDenied =>
+        {
             Exit::NoPermission
         }
         _ => Exit::NoInput,

@@ -106,7 +106,9 @@ mod tests {
 
     #[test]
     fn one_line_end_is_no_part_of_the_key() {
-        for (content, key) in [("abc", "abc"), ("abc\n", "abc"), ("abc\r\n", "abc"), ("abc\n\n", "abc\n"), (" abc ", " abc "), ("", "")] {
+        for (content, key) in
+            [("abc", "abc"), ("abc\n", "abc"), ("abc\r\n", "abc"), ("abc\n\n", "abc\n"), (" abc ", " abc "), ("", "")]
+        {
             assert_eq!(read_line_of(&mut content.as_bytes(), "test").unwrap().expose().as_slice(), key.as_bytes());
         }
     }

@@ -62,7 +62,9 @@ fn generate() -> Result<Secret<Vec<u8>>, Failure> {
 fn judge(key: &Secret<Vec<u8>>, allow_weak: bool) -> Result<(), Failure> {
     match strength::judge(key.expose()) {
         Ok(()) => Ok(()),
-        Err(weakness) if !weakness.may_be_allowed() => Err(Failure::new(Exit::Data, format!("{weakness}; nothing was changed"))),
+        Err(weakness) if !weakness.may_be_allowed() => {
+            Err(Failure::new(Exit::Data, format!("{weakness}; nothing was changed")))
+        }
         Err(weakness) if allow_weak => {
             eprintln!("warning: {weakness}");
             Ok(())
@@ -117,9 +119,9 @@ fn print_once(key: &Secret<Vec<u8>>) -> Result<(), Failure> {
     let mut line = Zeroizing::new(key.expose().clone());
     line.push(b'\n');
     let mut out = io::stdout().lock();
-    out.write_all(&line)
-        .and_then(|()| out.flush())
-        .map_err(|error| Failure::new(Exit::CannotCreate, format!("the new key is set, but cannot be printed: {error}; set another")))
+    out.write_all(&line).and_then(|()| out.flush()).map_err(|error| {
+        Failure::new(Exit::CannotCreate, format!("the new key is set, but cannot be printed: {error}; set another"))
+    })
 }
 
 fn tell(path: &Path, key: &Secret<Vec<u8>>, args: &Args) {
@@ -150,7 +152,8 @@ mod tests {
 
     #[test]
     fn a_weak_key_needs_to_be_allowed_and_an_impossible_one_cannot_be() {
-        let judged = |key: &str, allow| judge(&Secret::new(key.as_bytes().to_vec()), allow).map_err(|failure| failure.exit);
+        let judged =
+            |key: &str, allow| judge(&Secret::new(key.as_bytes().to_vec()), allow).map_err(|failure| failure.exit);
         assert_eq!(judged("changeme", false), Err(Exit::Data));
         assert_eq!(judged("changeme", true), Ok(()));
         for impossible in ["", "two\nlines", " space", "$argon2id$v=19$"] {

@@ -41,7 +41,9 @@ fn owners(config: &Config) -> Vec<Uid> {
 fn exit_of(error: &KeyFileError) -> Exit {
     match error {
         KeyFileError::Missing { .. } => Exit::NoInput,
-        KeyFileError::Unreadable { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => Exit::NoPermission,
+        KeyFileError::Unreadable { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+            Exit::NoPermission
+        }
         KeyFileError::Unreadable { .. } => Exit::NoInput,
         _ => Exit::Config,
     }

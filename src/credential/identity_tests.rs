@@ -126,3 +126,20 @@ fn a_link_to_the_newest_certificate_is_followed() {
     std::os::unix::fs::symlink(&pair.certificate, &link).unwrap();
     assert!(load_pem(&link, &pair.key).is_ok());
 }
+
+/// As `openssl ecparam -genkey` writes them, with the section that such files hold before the key.
+#[test]
+fn a_key_in_sec1_is_read_too() {
+    let now = SystemTime::now();
+    let made = made(now);
+    let p256 = PrivateKeyDer::from_pem_slice(made.key.as_bytes()).unwrap();
+    // RFC 5915 inside of RFC 5208: version, algorithm (22 bytes), then the octet string with the inner key.
+    let inner = &p256.secret_der()[3 + 3 + 21 + 2..];
+    use base64::Engine;
+    let body = base64::engine::general_purpose::STANDARD.encode(inner);
+    let sec1 = format!(
+        "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n-----BEGIN EC PRIVATE KEY-----\n{body}\n-----END EC PRIVATE KEY-----\n"
+    );
+    let identity = pair(&made.certificate, &sec1).load().unwrap();
+    assert_eq!(identity.key.expose().as_slice(), sec1.as_bytes());
+}

@@ -182,7 +182,7 @@ fn sweep(directory: &Path, name: &str) {
 
 /// Random, so that a name left by a killed writer, or taken by somebody, cannot make this write fail.
 fn random_number() -> io::Result<u64> {
-    getrandom::u64().map_err(io::Error::from)
+    getrandom::u64().map_err(|error| io::Error::other(error.to_string()))
 }
 
 /// A directory of this owner (none: of the caller) that nobody else may write to, made if it is missing (with its parents).
