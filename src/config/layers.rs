@@ -102,7 +102,7 @@ pub(super) fn merge(sources: &Sources, default_file: &Path) -> Merged {
 impl Merged {
     fn add(&mut self, layer: Vouched) {
         self.layers.push(Layer(layer.values));
-        // A list replaces the list below it, whose elements are nowhere any more.
+        // A list replaces the list below it: places of elements beyond its end stay behind, and nobody asks for them.
         self.places.extend(layer.places);
         self.findings.extend(layer.findings);
         self.unsettled.extend(layer.unsettled);

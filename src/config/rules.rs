@@ -65,7 +65,7 @@ impl Judge<'_> {
     /// Notes a problem of these keys at the first of them that is written anywhere, unless one is unsettled.
     fn blame(&mut self, keys: &[&str], problem: &Problem) {
         let settled = |key: &&str| !self.unsettled.iter().any(|other| overlap(key, other));
-        if !keys.iter().all(|key| settled(key)) {
+        if !keys.iter().all(settled) {
             return;
         }
         let place = keys.iter().find_map(|key| self.places.get(*key)).cloned().unwrap_or(Place::Nowhere);

@@ -227,6 +227,7 @@ impl FromStr for VariableName {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
