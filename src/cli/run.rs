@@ -48,7 +48,9 @@ fn key_source(args: Args) -> Result<KeySource, Failure> {
         return Ok(KeySource::File(path));
     }
     if let Some(key) = args.api_key {
-        tracing::warn!("--api-key shows the key to every user of this machine in the list of processes; prefer set-key");
+        tracing::warn!(
+            "--api-key shows the key to every user of this machine in the list of processes; prefer set-key"
+        );
         return given(key.into_bytes(), "--api-key");
     }
     match std::env::var_os(KEY_VARIABLE) {

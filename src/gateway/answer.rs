@@ -84,7 +84,11 @@ impl From<Refusal> for Own {
 impl Own {
     /// As JSON, or as a page where a person looks.
     pub(crate) fn respond(&self, page: bool) -> Response<Body> {
-        let (kind, body) = if page { ("text/html; charset=utf-8", super::pages::render(self)) } else { ("application/json", self.json()) };
+        let (kind, body) = if page {
+            ("text/html; charset=utf-8", super::pages::render(self))
+        } else {
+            ("application/json", self.json())
+        };
         let mut response = Response::new(Body::Own(Full::from(body)));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();

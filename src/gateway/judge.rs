@@ -230,6 +230,8 @@ mod tests {
                 _ => unreachable!(),
             }
         }
-        assert!(memory.wrong.len() <= WRONG_KEPT && memory.tickets.len() <= ASKED_MOST && memory.asked.len() <= ASKED_MOST);
+        assert!(
+            memory.wrong.len() <= WRONG_KEPT && memory.tickets.len() <= ASKED_MOST && memory.asked.len() <= ASKED_MOST
+        );
     }
 }

@@ -28,8 +28,8 @@ use tokio::sync::mpsc;
 use crate::os::descriptors;
 use crate::telemetry::forward;
 use crate::wire::channel::{Channel, ChannelError};
-use crate::wire::message::{GatewaySetup, ToGateway};
 use crate::wire::message::FromGateway;
+use crate::wire::message::{GatewaySetup, ToGateway};
 use link::Link;
 use shared::Shared;
 

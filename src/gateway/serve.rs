@@ -108,7 +108,12 @@ async fn admit(guest: &Guest, presented: Presented) -> Admitted {
 }
 
 /// Open to everybody; but a wrong key is told so, which makes asking here a sound check of a key.
-async fn health(guest: &Guest, settings: &GatewaySettings, presented: Presented, request: Request<Incoming>) -> Response<Body> {
+async fn health(
+    guest: &Guest,
+    settings: &GatewaySettings,
+    presented: Presented,
+    request: Request<Incoming>,
+) -> Response<Body> {
     let detailed = match presented {
         Presented::None => false,
         presented => match admit(guest, presented).await {
@@ -172,7 +177,9 @@ fn unauthorized(what: &str) -> Own {
     Own {
         status: StatusCode::UNAUTHORIZED,
         error: "unauthorized",
-        message: format!("This ComfyUI needs a key, and {what}. Send it as `Authorization: Bearer KEY`, `X-API-Key: KEY` or `?api_key=KEY`."),
+        message: format!(
+            "This ComfyUI needs a key, and {what}. Send it as `Authorization: Bearer KEY`, `X-API-Key: KEY` or `?api_key=KEY`."
+        ),
         retry_after: None,
     }
 }
@@ -181,7 +188,8 @@ fn no_key() -> Own {
     Own {
         status: StatusCode::SERVICE_UNAVAILABLE,
         error: "no_key",
-        message: "No key has been set on this machine, so nobody is let in. Its owner runs `comfy-guard set-key`.".to_owned(),
+        message: "No key has been set on this machine, so nobody is let in. Its owner runs `comfy-guard set-key`."
+            .to_owned(),
         retry_after: Some(10),
     }
 }

@@ -55,7 +55,8 @@ impl Shared {
             tls: ArcSwap::new(Arc::new(tls::server_config(&setup.identity)?)),
             upstream_host: host.unwrap_or(HeaderValue::from_static("127.0.0.1")),
             upstream: setup.upstream,
-            judge: Judge::new(questions).map_err(|source| GatewayError::System { step: "read random bytes", source })?,
+            judge: Judge::new(questions)
+                .map_err(|source| GatewayError::System { step: "read random bytes", source })?,
             key: watch::Sender::new(KeyEpoch { number: 0, state: setup.key }),
             health: watch::Sender::new(Health::new(setup.comfyui, setup.gpu, setup.identity.not_after)),
             draining: watch::Sender::new(false),

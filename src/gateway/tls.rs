@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
+use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::wire::message::TlsIdentity;
@@ -13,7 +14,7 @@ use crate::wire::message::TlsIdentity;
 pub(crate) enum TlsError {
     /// The private key cannot be read.
     #[error("the private key cannot be read: {0}")]
-    Key(&'static str),
+    Key(rustls_pki_types::pem::Error),
     /// rustls does not take it.
     #[error(transparent)]
     Rustls(#[from] rustls::Error),
@@ -22,7 +23,7 @@ pub(crate) enum TlsError {
 /// The configuration for new connections.
 pub(crate) fn server_config(identity: &TlsIdentity) -> Result<ServerConfig, TlsError> {
     let chain = identity.chain.iter().map(|der| CertificateDer::from(der.clone())).collect();
-    let key = PrivateKeyDer::try_from(identity.key.expose().clone()).map_err(TlsError::Key)?;
+    let key = PrivateKeyDer::from_pem_slice(identity.key.expose()).map_err(TlsError::Key)?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
         .with_no_client_auth()

@@ -28,11 +28,20 @@ pub(crate) struct Worker {
 }
 
 /// Starts the threads. The first `https_sockets` of the sockets speak TLS, the rest redirect to the first.
-pub(crate) fn start(shared: &Arc<Shared>, sockets: Vec<OwnedFd>, https_sockets: usize, workers: usize) -> Result<(), GatewayError> {
+pub(crate) fn start(
+    shared: &Arc<Shared>,
+    sockets: Vec<OwnedFd>,
+    https_sockets: usize,
+    workers: usize,
+) -> Result<(), GatewayError> {
     let failed = |step| move |source| GatewayError::System { step, source };
     let listeners: Vec<TcpListener> = sockets.into_iter().map(TcpListener::from).collect();
     for number in 0..workers.max(1) {
-        let mut https = listeners.iter().map(TcpListener::try_clone).collect::<io::Result<Vec<_>>>().map_err(failed("share a listening socket"))?;
+        let mut https = listeners
+            .iter()
+            .map(TcpListener::try_clone)
+            .collect::<io::Result<Vec<_>>>()
+            .map_err(failed("share a listening socket"))?;
         // One thread is enough for redirects.
         let mut redirect = https.split_off(https_sockets.min(https.len()));
         redirect.truncate(if number == 0 { redirect.len() } else { 0 });

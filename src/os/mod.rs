@@ -2,7 +2,6 @@
 #![allow(unsafe_code, reason = "system calls without a safe wrapper live here and nowhere else")]
 
 pub(crate) mod descriptors;
-pub(crate) mod directory;
 pub(crate) mod files;
 pub(crate) mod memory;
 pub(crate) mod packet;

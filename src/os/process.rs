@@ -98,7 +98,10 @@ pub(crate) fn wait_for(pid: Pid) -> io::Result<()> {
 pub(crate) fn children() -> Vec<Pid> {
     let own = std::process::id();
     let list = fs::read_to_string(format!("/proc/self/task/{own}/children")).unwrap_or_default();
-    list.split_ascii_whitespace().filter_map(|id| id.parse().ok()).map(|id| Pid(nix::unistd::Pid::from_raw(id))).collect()
+    list.split_ascii_whitespace()
+        .filter_map(|id| id.parse().ok())
+        .map(|id| Pid(nix::unistd::Pid::from_raw(id)))
+        .collect()
 }
 
 /// Kills every direct child that is not in `known`; how many there were.

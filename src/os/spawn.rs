@@ -11,7 +11,7 @@ use caps::CapSet;
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask};
-use nix::unistd::{Gid, Uid, getppid, getpid, getresuid, setgroups, setresgid, setresuid, setsid};
+use nix::unistd::{Gid, Uid, getpid, getppid, getresuid, setgroups, setresgid, setresuid, setsid};
 
 use super::descriptors::CHANNEL;
 use super::process::Pid;

@@ -31,7 +31,13 @@ impl Answers {
     }
 
     /// Takes a question of the gateway process `generation`; the immediate answer, if it needs no argon2.
-    pub(crate) fn ask(&self, stored: Option<&Phc>, key: Secret<Vec<u8>>, generation: u64, ticket: u64) -> Option<Verdict> {
+    pub(crate) fn ask(
+        &self,
+        stored: Option<&Phc>,
+        key: Secret<Vec<u8>>,
+        generation: u64,
+        ticket: u64,
+    ) -> Option<Verdict> {
         let Some(stored) = stored.cloned() else { return Some(Verdict::Wrong) };
         let Ok(place) = self.places.clone().try_acquire_owned() else { return Some(Verdict::Busy) };
         let (running, events) = (self.running.clone(), self.events.clone());

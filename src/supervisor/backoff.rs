@@ -57,7 +57,11 @@ pub(crate) fn after_comfyui(facts: Facts) -> Next {
 
 /// A role's policy: at once the first time, never given up, because without the gateway nobody can be told anything.
 pub(crate) fn after_role(in_a_row: u32) -> Duration {
-    if in_a_row == 0 { Duration::ZERO } else { (Duration::from_millis(100) * 2u32.pow(in_a_row.min(6))).min(Duration::from_secs(5)) }
+    if in_a_row == 0 {
+        Duration::ZERO
+    } else {
+        (Duration::from_millis(100) * 2u32.pow(in_a_row.min(6))).min(Duration::from_secs(5))
+    }
 }
 
 /// 1 s, 2 s, 4 s … 60 s.

@@ -161,7 +161,9 @@ impl Comfyui {
                 self.life = Life::Down { start_at: now + after, first: false };
             }
             Next::GiveUp => {
-                tracing::error!("{why}; that was once too often: it is not started again until SIGHUP or a restart of the guard");
+                tracing::error!(
+                    "{why}; that was once too often: it is not started again until SIGHUP or a restart of the guard"
+                );
                 self.life = Life::Failed { why };
             }
         }

@@ -9,10 +9,24 @@ use crate::units::Bytes;
 /// What of the guard's environment goes on: where programs and libraries are, language, and what GPU users set.
 /// Everything else stays here, the key in `COMFYUI_API_KEY` and the service manager's sockets above all.
 const PASSED: &[&str] = &[
-    "PATH", "LANG", "LANGUAGE", "TZ", "LD_LIBRARY_PATH", "LD_PRELOAD", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE",
-    "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY",
+    "PATH",
+    "LANG",
+    "LANGUAGE",
+    "TZ",
+    "LD_LIBRARY_PATH",
+    "LD_PRELOAD",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "REQUESTS_CA_BUNDLE",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
 ];
-const PASSED_PREFIXES: &[&str] = &["LC_", "CUDA_", "NVIDIA_", "NCCL_", "PYTORCH_", "TORCH_", "HF_", "ROCR_", "HIP_", "HSA_"];
+const PASSED_PREFIXES: &[&str] =
+    &["LC_", "CUDA_", "NVIDIA_", "NCCL_", "PYTORCH_", "TORCH_", "HF_", "ROCR_", "HIP_", "HSA_"];
 
 /// Where a program is looked for when nobody says.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -23,7 +37,8 @@ pub(crate) fn environment(
     account: Option<(&str, &Path)>,
     settings: &OwnedComfyui,
 ) -> Vec<(OsString, OsString)> {
-    let mut result: Vec<(OsString, OsString)> = own.filter(|(name, _)| is_passed(&name.to_string_lossy(), account.is_none())).collect();
+    let mut result: Vec<(OsString, OsString)> =
+        own.filter(|(name, _)| is_passed(&name.to_string_lossy(), account.is_none())).collect();
     let mut set = |name: &str, value: OsString| {
         result.retain(|(other, _)| other != name);
         result.push((name.into(), value));
@@ -88,7 +103,12 @@ mod tests {
 
     #[test]
     fn the_key_and_the_service_manager_stay_here() {
-        let secret = [("COMFYUI_API_KEY", "k"), ("NOTIFY_SOCKET", "/run/n"), ("LISTEN_FDS", "1"), ("CREDENTIALS_DIRECTORY", "/c")];
+        let secret = [
+            ("COMFYUI_API_KEY", "k"),
+            ("NOTIFY_SOCKET", "/run/n"),
+            ("LISTEN_FDS", "1"),
+            ("CREDENTIALS_DIRECTORY", "/c"),
+        ];
         let result = environ(&secret, None);
         assert_eq!(result.keys().collect::<Vec<_>>(), ["LANG", "MINE", "PATH", "PYTHONUNBUFFERED"]);
     }
@@ -110,7 +130,8 @@ mod tests {
 
     #[test]
     fn the_upload_limit_is_given_in_comfyuis_unit() {
-        let text = |limit| arguments(&settings(), limit).iter().map(|a| a.to_string_lossy().into_owned()).collect::<Vec<_>>();
+        let text =
+            |limit| arguments(&settings(), limit).iter().map(|a| a.to_string_lossy().into_owned()).collect::<Vec<_>>();
         assert_eq!(
             text(Bytes(100 << 20)),
             ["main.py", "--listen", "127.0.0.1", "--port", "8188", "--max-upload-size", "100", "--cpu"]

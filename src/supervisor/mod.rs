@@ -30,12 +30,12 @@ use crate::credential::phc::Phc;
 use crate::os::process::{self, Pid};
 use crate::os::systemd::Systemd;
 use crate::os::{descriptors, privilege};
+use crate::telemetry::output::{relay_gateway, relay_sensor};
 use crate::wire::message::{
     Answering, FromGateway, FromSensor, GatewaySettings, GatewaySetup, GpuReading, KeyState, ProcessState, TlsIdentity,
     ToGateway, ToSensor, Verdict,
 };
 use crate::wire::permit::Role;
-use crate::telemetry::output::{relay_gateway, relay_sensor};
 use answers::Answers;
 use comfyui::Comfyui;
 use event::Event;
@@ -220,7 +220,8 @@ impl Supervisor {
     fn due(&self) -> Instant {
         let now = Instant::now();
         let comfyui = self.comfyui.as_ref().and_then(Comfyui::due).map(|at| at.max(now + SWEEP_PAUSE));
-        let roles = [self.gateway.due(), self.sensor.due()].into_iter().flatten().map(|at| at.max(now + SWEEP_PAUSE)).min();
+        let roles =
+            [self.gateway.due(), self.sensor.due()].into_iter().flatten().map(|at| at.max(now + SWEEP_PAUSE)).min();
         let drain = self.stopping.map(|since| (since + ladder::drain_time(self.stop_timeout())).max(now + SWEEP_PAUSE));
         [comfyui, roles, drain].into_iter().flatten().min().unwrap_or(now + Duration::from_secs(3600))
     }

@@ -8,7 +8,7 @@ use super::start::{self, KeySource};
 use super::watch::Watch;
 use super::{Orders, Supervisor, gateway_settings};
 use crate::config::{Comfyui, Config};
-use crate::wire::message::{ToGateway, TlsIdentity};
+use crate::wire::message::{TlsIdentity, ToGateway};
 
 /// What is only read at a start: said when it was changed, so that nobody waits for it.
 fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {

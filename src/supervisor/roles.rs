@@ -13,8 +13,8 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::event::Event;
 use super::backoff;
+use super::event::Event;
 use crate::os::packet;
 use crate::os::process::{self, Ending, Pid};
 use crate::os::spawn::{self, Identity, Plan, SpawnError};
@@ -208,7 +208,12 @@ impl<Out: Serialize + Send + Sync + 'static> RoleProcess<Out> {
 }
 
 /// Hands messages to the role until one side is gone.
-async fn write<Out: Serialize>(channel: Arc<Channel>, first: Out, sockets: Vec<OwnedFd>, mut queue: mpsc::Receiver<Out>) {
+async fn write<Out: Serialize>(
+    channel: Arc<Channel>,
+    first: Out,
+    sockets: Vec<OwnedFd>,
+    mut queue: mpsc::Receiver<Out>,
+) {
     let with: Vec<BorrowedFd<'_>> = sockets.iter().map(AsFd::as_fd).collect();
     let mut sent = channel.send_with(&first, &with).await;
     while sent.is_ok() {

@@ -13,7 +13,7 @@ use crate::credential::key_file::{self, KeyFileError};
 use crate::credential::names::host_names;
 use crate::credential::phc::Phc;
 use crate::os::descriptors;
-use crate::os::directory;
+use crate::os::files;
 use crate::os::privilege::{self, PrivilegeError};
 use crate::os::spawn::Identity;
 use crate::os::systemd;
@@ -52,7 +52,9 @@ pub(crate) enum StartError {
     #[error("the sockets passed by the service manager cannot be used: {0}")]
     PassedSockets(io::Error),
     /// A passed socket has a name that means nothing.
-    #[error("the service manager passed a socket named \"{0}\"; the names are \"https\" and \"http_redirect\" (FileDescriptorName= in the socket unit)")]
+    #[error(
+        "the service manager passed a socket named \"{0}\"; the names are \"https\" and \"http_redirect\" (FileDescriptorName= in the socket unit)"
+    )]
     SocketName(String),
     /// The state directory cannot be made.
     #[error("the state directory {} cannot be prepared: {source}", path.display())]
@@ -125,7 +127,8 @@ pub(crate) fn prepare(config: &Config, source: &KeySource) -> Result<Started, St
     let users = find_users(config, service.as_ref())?;
     // As root, so that files in places which only root may enter can be named too.
     let key = read_key(&config.auth.key_file, source, &users.key_owners)?;
-    let configured = config.tls.identity.as_ref().map(|pair| load_pair(&pair.certificate, &pair.private_key)).transpose()?;
+    let configured =
+        config.tls.identity.as_ref().map(|pair| load_pair(&pair.certificate, &pair.private_key)).transpose()?;
     prepare_state(&config.state.directory, service.as_ref())?;
     if let Some(account) = &service {
         privilege::become_user(account.uid.0, account.gid.0)?;
@@ -245,5 +248,5 @@ fn for_gateway(identity: identity::Identity) -> TlsIdentity {
 
 fn prepare_state(path: &Path, owner: Option<&Account>) -> Result<(), StartError> {
     let owner = owner.map(|account| (account.uid, account.gid));
-    directory::make_private(path, owner).map_err(|source| StartError::State { path: path.to_owned(), source })
+    files::private_directory(path, owner).map_err(|source| StartError::State { path: path.to_owned(), source })
 }

@@ -57,8 +57,12 @@ pub(crate) fn filter(level: LogLevel) -> Targets {
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
     };
-    Targets::new().with_default(own.min(LevelFilter::WARN)).with_target("comfy_guard", own).with_target("gateway", own)
-        .with_target("sensor", own).with_target(COMFYUI, LevelFilter::INFO)
+    Targets::new()
+        .with_default(own.min(LevelFilter::WARN))
+        .with_target("comfy_guard", own)
+        .with_target("gateway", own)
+        .with_target("sensor", own)
+        .with_target(COMFYUI, LevelFilter::INFO)
 }
 
 /// tracing's level as it goes over the wire.

@@ -55,7 +55,11 @@ impl Channel {
     }
 
     /// Sends a message with descriptors.
-    pub(crate) async fn send_with<T: Serialize>(&self, message: &T, with: &[BorrowedFd<'_>]) -> Result<(), ChannelError> {
+    pub(crate) async fn send_with<T: Serialize>(
+        &self,
+        message: &T,
+        with: &[BorrowedFd<'_>],
+    ) -> Result<(), ChannelError> {
         let bytes = encode(message)?;
         let sent = self.socket.async_io(Interest::WRITABLE, |socket| packet::send(socket.as_fd(), &bytes, with)).await;
         sent.map_err(ChannelError::Io)

@@ -118,7 +118,7 @@ pub(crate) struct GatewaySettings {
 pub(crate) struct TlsIdentity {
     /// DER certificates, the leaf first.
     pub(crate) chain: Vec<Vec<u8>>,
-    /// The private key: PKCS#8, SEC 1 or PKCS#1, in DER.
+    /// The private key in PEM.
     pub(crate) key: Secret<Vec<u8>>,
     /// When the leaf ends.
     pub(crate) not_after: SystemTime,

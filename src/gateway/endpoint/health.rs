@@ -180,7 +180,11 @@ mod tests {
         for (process, answering, word, code) in table {
             let (status, body) = health(process.clone(), answering).render(KeyState::Set, false, false);
             let body: Value = serde_json::from_str(&body).unwrap();
-            assert_eq!((body.get("status").unwrap(), status.as_u16()), (&json!(word), code), "{process:?} {answering:?}");
+            assert_eq!(
+                (body.get("status").unwrap(), status.as_u16()),
+                (&json!(word), code),
+                "{process:?} {answering:?}"
+            );
         }
     }
 
@@ -188,7 +192,8 @@ mod tests {
     fn the_shape_is_the_guides() {
         let mut health = health(ProcessState::Running, Answering::Yes);
         health.remaining = 3;
-        health.device = Some(Device { name: "mps".into(), kind: "mps".into(), vram_total: 68_719_476_736, vram_free: 1 });
+        health.device =
+            Some(Device { name: "mps".into(), kind: "mps".into(), vram_total: 68_719_476_736, vram_free: 1 });
         let (_, body) = health.render(KeyState::Set, false, false);
         let expected = r#"{"status":"ok","queue":{"pending":2,"running":1},"device":{"name":"mps","type":"mps"},"vram":{"total":68719476736,"free":1}}"#;
         assert_eq!(body, expected);

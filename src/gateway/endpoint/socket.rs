@@ -23,7 +23,10 @@ pub(crate) async fn accept(shared: Arc<Shared>, mut parts: Parts) -> axum::respo
         Ok(upgrade) => upgrade,
         Err(rejection) => return rejection.into_response(),
     };
-    upgrade.max_message_size(LONGEST_MESSAGE).max_frame_size(LONGEST_MESSAGE).on_upgrade(move |socket| serve(shared, socket))
+    upgrade
+        .max_message_size(LONGEST_MESSAGE)
+        .max_frame_size(LONGEST_MESSAGE)
+        .on_upgrade(move |socket| serve(shared, socket))
 }
 
 async fn serve(shared: Arc<Shared>, socket: WebSocket) {

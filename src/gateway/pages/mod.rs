@@ -14,7 +14,9 @@ const PAGE: &str = include_str!("notice.html");
 /// The page that goes with an answer. One that says "not yet" loads itself again.
 pub(crate) fn render(answer: &Own) -> String {
     let refresh = match answer.retry_after {
-        Some(seconds) if answer.status == StatusCode::SERVICE_UNAVAILABLE || answer.status == StatusCode::BAD_GATEWAY => {
+        Some(seconds)
+            if answer.status == StatusCode::SERVICE_UNAVAILABLE || answer.status == StatusCode::BAD_GATEWAY =>
+        {
             format!("<meta http-equiv=\"refresh\" content=\"{seconds}\">")
         }
         _ => String::new(),
@@ -52,7 +54,9 @@ mod tests {
 
     #[test]
     fn a_page_that_waits_loads_itself_again() {
-        assert!(render(&answer(StatusCode::SERVICE_UNAVAILABLE, Some(3))).contains("http-equiv=\"refresh\" content=\"3\""));
+        assert!(
+            render(&answer(StatusCode::SERVICE_UNAVAILABLE, Some(3))).contains("http-equiv=\"refresh\" content=\"3\"")
+        );
         assert!(!render(&answer(StatusCode::UNAUTHORIZED, None)).contains("refresh"));
     }
 

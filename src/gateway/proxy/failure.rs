@@ -43,15 +43,36 @@ impl Failure {
         };
         let unavailable = StatusCode::SERVICE_UNAVAILABLE;
         match (self, status) {
-            (Self::Refused, Status::Starting) => own(unavailable, "starting", "ComfyUI is starting. This takes from ten seconds to some minutes.", Some(2)),
-            (Self::Refused, Status::Failed) => own(unavailable, "failed", "ComfyUI ended too often and was given up. The log of the guard says why (journalctl -u comfy-guard).", Some(30)),
-            (Self::Refused, Status::Unreachable) => own(unavailable, "unreachable", "The ComfyUI that is guarded does not run.", Some(10)),
+            (Self::Refused, Status::Starting) => own(
+                unavailable,
+                "starting",
+                "ComfyUI is starting. This takes from ten seconds to some minutes.",
+                Some(2),
+            ),
+            (Self::Refused, Status::Failed) => own(
+                unavailable,
+                "failed",
+                "ComfyUI ended too often and was given up. The log of the guard says why (journalctl -u comfy-guard).",
+                Some(30),
+            ),
+            (Self::Refused, Status::Unreachable) => {
+                own(unavailable, "unreachable", "The ComfyUI that is guarded does not run.", Some(10))
+            }
             (Self::Refused, Status::Stopping) => own(unavailable, "stopping", "The guard is ending.", Some(10)),
             (Self::Refused, _) => own(unavailable, "restarting", "ComfyUI is restarting.", Some(2)),
-            (Self::NoConnection, _) => own(StatusCode::GATEWAY_TIMEOUT, "unresponsive", "ComfyUI takes no connections at present.", Some(5)),
-            (Self::Ended, _) => own(StatusCode::BAD_GATEWAY, "no_answer", "ComfyUI ended the connection before it answered. If it was restarted, its jobs are lost.", Some(2)),
+            (Self::NoConnection, _) => {
+                own(StatusCode::GATEWAY_TIMEOUT, "unresponsive", "ComfyUI takes no connections at present.", Some(5))
+            }
+            (Self::Ended, _) => own(
+                StatusCode::BAD_GATEWAY,
+                "no_answer",
+                "ComfyUI ended the connection before it answered. If it was restarted, its jobs are lost.",
+                Some(2),
+            ),
             (Self::NotHttp, _) => own(StatusCode::BAD_GATEWAY, "bad_answer", "ComfyUI's answer was not HTTP.", None),
-            (Self::GuestGone, _) => own(StatusCode::BAD_REQUEST, "incomplete_body", "The request's body broke off.", None),
+            (Self::GuestGone, _) => {
+                own(StatusCode::BAD_REQUEST, "incomplete_body", "The request's body broke off.", None)
+            }
         }
     }
 }
@@ -63,8 +84,14 @@ mod tests {
     #[test]
     fn every_failure_has_an_answer_that_is_no_success() {
         let statuses = [
-            Status::Ok, Status::Starting, Status::Restarting, Status::Failed, Status::Unresponsive, Status::Unreachable,
-            Status::NoKey, Status::Stopping,
+            Status::Ok,
+            Status::Starting,
+            Status::Restarting,
+            Status::Failed,
+            Status::Unresponsive,
+            Status::Unreachable,
+            Status::NoKey,
+            Status::Stopping,
         ];
         for failure in [Failure::Refused, Failure::NoConnection, Failure::Ended, Failure::NotHttp, Failure::GuestGone] {
             for status in statuses {

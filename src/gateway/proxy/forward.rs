@@ -44,11 +44,8 @@ pub(crate) async fn hand_on(
         tracing::debug!(%error, "the target without its key is none");
         return Own::from(Refusal::BadPath).respond(page);
     }
-    let handed_on = if upgrade {
-        socket(guest, settings, request, admission).await
-    } else {
-        exchange(guest, request).await
-    };
+    let handed_on =
+        if upgrade { socket(guest, settings, request, admission).await } else { exchange(guest, request).await };
     let shared = &guest.worker.shared;
     match handed_on {
         Ok(mut response) => {

@@ -90,7 +90,8 @@ impl Pool {
 
     async fn connect(&self) -> Result<SendRequest<GuestBody>, Failure> {
         let stream = connect(self.upstream).await?;
-        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| Failure::of_exchange(&error))?;
+        let (sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(|error| Failure::of_exchange(&error))?;
         tokio::task::spawn_local(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "connection to ComfyUI ended");
