@@ -49,6 +49,8 @@ pub(crate) async fn hand_on(
     let shared = &guest.worker.shared;
     match handed_on {
         Ok(mut response) => {
+            // hyper writes each answer in the version of its own connection only if it is not told another.
+            *response.version_mut() = Version::HTTP_11;
             let websocket = response.status() == StatusCode::SWITCHING_PROTOCOLS;
             let facts = ResponseFacts { needed_key: admission == Admission::Key, websocket };
             headers::strip_response(response.headers_mut(), facts);
