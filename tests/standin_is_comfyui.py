@@ -1,4 +1,4 @@
-"""What the stand-in claims over HTTP, measured on ComfyUI 0.3.64; run it on a real one by COMFYUI_DIR, COMFYUI_PYTHON."""
+"""What the stand-in claims over HTTP, measured on ComfyUI 0.3.64; COMFYUI_DIR and COMFYUI_PYTHON name a real one."""
 
 import json
 import socket
@@ -84,7 +84,8 @@ RAW = [  # what is sent, the first line of what comes back ("" for nothing)
     (b"POST /interrupt HTTP/1.1\r\n" + HOST + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}x",
      "HTTP/1.0 400 Bad Request"),
     (b"POST /interrupt HTTP/1.1\r\n" + HOST + b"Content-Length: +2\r\n\r\n{}", "HTTP/1.0 400 Bad Request"),
-    (b"POST /interrupt HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", "HTTP/1.1 200 OK"),
+    (b"POST /interrupt HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+     "HTTP/1.1 200 OK"),
     (b"POST /interrupt HTTP/1.1\r\n" + HOST + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n{}",
      "HTTP/1.1 100 Continue"),
     (b"POST /interrupt HTTP/1.1\r\n" + HOST + b"Expect: tea\r\nContent-Length: 2\r\n\r\n{}",

@@ -93,7 +93,8 @@ def test_a_failing_node_is_told_and_kept(comfy):
     prompt = {"1": {"class_type": "Fail", "inputs": {"message": "on purpose"}}}
     heard = listen(comfy, "failer", {"prompt": prompt, "prompt_id": "fails"}, until="execution_error")
     told = next(part for part in heard if part["type"] == "execution_error")["data"]
-    assert (told["node_id"], told["exception_message"].strip(), told["exception_type"]) == ("1", "on purpose", "RuntimeError")
+    assert (told["node_id"], told["exception_type"]) == ("1", "RuntimeError")
+    assert told["exception_message"].strip() == "on purpose"
     assert comfy.json("GET", "/history/fails")["fails"]["status"]["status_str"] == "error"
 
 
@@ -187,8 +188,8 @@ def test_a_bad_prompt_is_refused_with_its_reason(comfy, body, kind, nodes):
     answer = json.loads(text)
     assert (status, answer["error"]["type"], set(answer["error"])) == (
         400, kind, {"type", "message", "details", "extra_info"})
-    found = {name: sorted(error["type"] for error in report["errors"]) for name, report in answer["node_errors"].items()}
-    assert found == nodes
+    reports = answer["node_errors"].items()
+    assert {name: sorted(error["type"] for error in report["errors"]) for name, report in reports} == nodes
 
 
 def test_json_that_is_none_crashes_the_handler(comfy):
