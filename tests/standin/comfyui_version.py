@@ -1,0 +1,3 @@
+"""The version of ComfyUI whose behaviour the stand-in shows."""
+
+__version__ = "0.3.64"

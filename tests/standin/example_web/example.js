@@ -1,0 +1,2 @@
+// A custom node's script for the browser.
+export const name = "example";
