@@ -157,10 +157,9 @@ def test_stop_ends_everything_within_its_time(fresh, signal_):
 def test_what_comfyui_leaves_behind_is_ended_too(fresh, extra):
     """A ComfyUI deaf to SIGINT and SIGTERM, and a grandchild that put itself into a session of its own."""
     running = fresh(config={"comfyui": {"stop_timeout": "3s"}})
-    answer = running.get(f"/_standin/{extra}", key=True)
+    answer = running.request("POST", f"/_standin/{extra}", key=True)
     assert answer.status == 200, answer.body
-    told = answer.json()
-    left = [told["pid"]] if isinstance(told, dict) and "pid" in told else []
+    left = [answer.json()["pid"]] if extra == "orphan" else []
     running.known |= set(left)
     clock = Stopwatch()
     running.stop(within=20)
@@ -171,7 +170,7 @@ def test_what_comfyui_leaves_behind_is_ended_too(fresh, extra):
 def test_orphans_of_a_crashed_comfyui_are_gone_before_the_next_starts(fresh):
     """P28: what a custom node left behind must not hold the port or the GPU when ComfyUI comes back."""
     running = fresh()
-    told = running.get("/_standin/orphan", key=True).json()
+    told = running.request("POST", "/_standin/orphan", key=True).json()
     before = kill(running, "comfyui")
     until(lambda: running.pids().get("comfyui", before["comfyui"]) != before["comfyui"] and running.healthy(), 20, "ComfyUI is back")
     assert not procs.alive(told["pid"])

@@ -62,7 +62,7 @@ def test_sighup_takes_a_key_file_that_was_replaced_by_hand(fresh):
 
 def test_stream_that_rests_on_the_old_key_ends(fresh):
     running = fresh()
-    with running.client() as client, client.stream("GET", "/_standin/sse?n=600&interval=0.1", headers=running.bearer) as stream:
+    with running.client() as client, client.stream("GET", "/_standin/sse?count=600&interval=0.1", headers=running.bearer) as stream:
         assert stream.status_code == 200
         parts = stream.iter_raw()
         next(parts)
