@@ -1,0 +1,123 @@
+"""`/health`: the guide's exact JSON, open to all, honest about ComfyUI, a place to check a key, cheap with a long queue.
+
+Pitfall P20 (200 while the app is gone).
+"""
+
+import json
+import os
+import signal
+
+import pytest
+
+from harness.wait import Stopwatch, until
+
+SHAPE = {"status": str, "queue": {"pending": int, "running": int}, "device": {"name": str, "type": str}, "vram": {"total": int, "free": int}}
+
+
+def fits(value, shape) -> bool:
+    if isinstance(shape, dict):
+        return isinstance(value, dict) and set(value) == set(shape) and all(fits(value[name], shape[name]) for name in shape)
+    return isinstance(value, shape) and not isinstance(value, bool)
+
+
+def workflow(seed: int) -> dict:
+    return {
+        "1": {"class_type": "EmptyImage", "inputs": {"width": 16, "height": 16, "batch_size": 1, "color": seed}},
+        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": f"health-{seed}"}},
+    }
+
+
+def test_open_and_exactly_as_the_guide_shows(guard, h2):
+    answer = guard.get("/health", h2=h2)
+    assert answer.status == 200 and answer.kind == "application/json"
+    told = answer.json()
+    assert fits(told, SHAPE), told
+    assert told["status"] == "ok"
+    stats = guard.upstream.ask("/system_stats")["devices"][0]
+    assert told["device"]["type"] == stats["type"] and told["vram"]["total"] == stats["vram_total"]
+    assert "no-store" in answer.headers.get("cache-control", "") or "no-cache" in answer.headers.get("cache-control", "")
+
+
+def test_head_and_options_and_other_methods(guard):
+    head = guard.request("HEAD", "/health")
+    assert head.status == 200 and head.body == b""
+    for method in ("POST", "PUT", "DELETE"):
+        assert guard.request(method, "/health").status in (401, 405)
+
+
+@pytest.mark.parametrize("credential", [
+    ({"Authorization": "Bearer " + "0" * 64}, ""), ({"X-API-Key": "x"}, ""), ({}, "?api_key=x"), ({}, "?token=x"), ({"Authorization": "Basic eDp4"}, ""),
+    ({"Authorization": "Bearer "}, ""), ({"X-API-Key": ""}, ""), ({}, "?api_key="),
+], ids=str)
+def test_wrong_or_empty_credential_is_401_there_too(guard, h2, credential):
+    """The guide's login page "validates the key against /health": a wrong one must not look valid."""
+    headers, query = credential
+    assert guard.get("/health" + query, headers=headers, h2=h2).status == 401
+
+
+def test_right_key_adds_detail_and_keeps_the_shape(guard, h2):
+    told = guard.get("/health", key=True, h2=h2).json()
+    assert set(SHAPE) < set(told)
+    assert told["status"] == "ok" and told["queue"] == {"pending": 0, "running": 0}
+
+
+def test_503_in_the_same_shape_while_comfyui_starts(fresh):
+    running = fresh(wait="answers", comfyui_arguments=["--start-delay", "2"])
+    answer = running.get("/health")
+    assert answer.status == 503 and fits(answer.json(), SHAPE)
+    assert answer.json()["status"] == "starting"
+    proxied = running.get("/queue", key=True)
+    assert proxied.status in (502, 503) and proxied.kind == "application/json"
+    assert "retry-after" in proxied.headers
+    until(running.healthy, 15, "ComfyUI serves")
+
+
+def test_503_within_the_bound_when_comfyui_dies_and_200_when_it_is_back(fresh):
+    running = fresh(comfyui_arguments=["--start-delay", "1"])
+    os.kill(running.pids()["comfyui"], signal.SIGKILL)
+    clock = Stopwatch()
+    told = until(lambda: (answer := running.get("/health")).status == 503 and answer, 2, "503")
+    assert fits(told.json(), SHAPE) and told.json()["status"] in ("restarting", "starting", "failed")
+    until(running.healthy, 15, "ComfyUI is back")
+    assert clock() < 12
+
+
+def test_503_when_comfyui_hangs(fresh):
+    """P20: a stopped process still accepts connections; the truth is whether it answers."""
+    running = fresh()
+    pid = running.pids()["comfyui"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        told = until(lambda: (answer := running.get("/health")).status == 503 and answer, 20, "503 for a hung ComfyUI")
+        assert fits(told.json(), SHAPE)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    until(running.healthy, 40, "ComfyUI answers again")
+
+
+def test_crash_loop_ends_in_failed_with_the_last_lines_kept(fresh):
+    running = fresh(wait="answers", comfyui_arguments=["--no-such-flag"])
+    answer = until(lambda: (one := running.get("/health")).json()["status"] in ("failed", "restarting") and one, 30, "a failing ComfyUI is told")
+    assert answer.status == 503 and fits(answer.json(), SHAPE)
+    running.until_log("unrecognized arguments")
+    page = running.get("/queue", key=True)
+    assert page.status in (502, 503) and page.kind == "application/json"
+
+
+def test_thousand_queued_prompts_cost_nothing(fresh):
+    """GET /queue would carry every workflow; /health must not read it, nor grow with it."""
+    running = fresh()
+    prompts = [{"1": {"class_type": "Sleep", "inputs": {"seconds": 60, "steps": 100}}}, *map(workflow, range(1000))]
+    with running.client() as client:
+        for prompt in prompts:
+            body = json.dumps({"prompt": prompt, "client_id": "x"}).encode()
+            answer = running.request("POST", "/prompt", content=body, headers={"Content-Type": "application/json"}, key=True, client=client)
+            assert answer.status == 200, answer.body
+        mark = running.upstream.mark()
+        told = until(lambda: (one := running.get("/health", client=client).json())["queue"] == {"pending": 1000, "running": 1} and one, 5, "the queue's length")
+        assert told["queue"]["pending"] + told["queue"]["running"] == running.upstream.ask("/prompt")["exec_info"]["queue_remaining"]
+        clock = Stopwatch()
+        for _ in range(200):
+            assert running.get("/health", client=client).status == 200
+        assert clock() / 200 < 0.02
+    assert [seen for seen in running.upstream.since(mark) if seen.target.endswith("/queue")] == []
