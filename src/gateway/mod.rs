@@ -5,6 +5,7 @@
 
 mod accept;
 mod answer;
+mod asking;
 mod auth;
 mod connection;
 mod endpoint;
@@ -15,6 +16,7 @@ mod probe;
 mod proxy;
 mod redirect;
 mod serve;
+mod sessions;
 mod shared;
 mod tls;
 mod worker;
