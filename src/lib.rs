@@ -1,5 +1,5 @@
 //! comfy-guard
-#![allow(dead_code, unused)]
+#![allow(dead_code)]
 
 mod cli;
 mod config;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{Exit, Failure, Global};
-use crate::config::{self, Config, Findings, Sources};
+use crate::config::{self, Sources};
 use crate::credential::phc::{HashError, Phc};
 use crate::secret::Secret;
 use crate::supervisor::{self, KeySource, Orders, StartError};

@@ -8,7 +8,6 @@ use std::time::SystemTime;
 
 use super::identity::{self, Identity, IdentityError};
 use super::issue::{self, LEAF_LIFE};
-pub(crate) use super::names::host_names;
 use super::names::{self, Names};
 use crate::os::files::{self, Kind, Links};
 use crate::os::users::{self, Uid};

@@ -9,7 +9,7 @@ use std::process::ExitStatus;
 use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::signal::{self, Signal};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
 /// A process id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -88,7 +88,7 @@ pub(crate) fn reap() -> Option<(Pid, ExitStatus)> {
 /// Waits, blocking, for one child and leaves nothing of it.
 #[cfg(test)]
 pub(crate) fn wait_for(pid: Pid) -> io::Result<()> {
-    waitid(Id::Pid(pid.0), WaitPidFlag::WEXITED)?;
+    nix::sys::wait::waitid(nix::sys::wait::Id::Pid(pid.0), WaitPidFlag::WEXITED)?;
     Ok(())
 }
 

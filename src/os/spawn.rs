@@ -211,7 +211,7 @@ fn explain(program: &Path, error: io::Error) -> SpawnError {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::print_stderr)]
     use super::*;
     use crate::os::process;
     use std::fs::File;

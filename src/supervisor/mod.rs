@@ -27,9 +27,9 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::config::{Comfyui as ComfyuiSettings, Config, Findings};
 use crate::credential::phc::Phc;
+use crate::os::descriptors;
 use crate::os::process::{self, Pid};
 use crate::os::systemd::Systemd;
-use crate::os::{descriptors, privilege};
 use crate::telemetry::output::{relay_gateway, relay_sensor};
 use crate::wire::message::{
     Answering, FromGateway, FromSensor, GatewaySettings, GatewaySetup, GpuReading, KeyState, ProcessState, TlsIdentity,

@@ -8,7 +8,6 @@ mod response;
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName};
 
 pub(crate) use client::{Scheme, believed_host, believed_scheme, client_address, text_of};
-pub(crate) use redacted::Redacted;
 pub(crate) use request::{RequestFacts, strip_request};
 pub(crate) use response::{ResponseFacts, strip_response};
 
