@@ -1,3 +1,4 @@
+//! Tests of the local CA: made once, renewed in time, believed by a real TLS client.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -1,3 +1,4 @@
+//! Tests of the key file: who may own it, what it may be, that it is replaced whole.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
