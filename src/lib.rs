@@ -1,5 +1,6 @@
 //! comfy-guard
 #![allow(dead_code)]
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests write files, start programs and wait"))]
 
 mod cli;
 mod config;
