@@ -525,3 +525,35 @@ fn a_finding_names_its_line() {
     let found = objections("gateway/x.rs", "\n\nuse crate::{\n    os,\n    credential,\n};");
     assert_eq!(found.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [6]);
 }
+
+/// Every `name_of_a_test` in docs/attacks.md is the name of a function in src/ or tests/: the page cannot promise a
+/// test that was renamed or removed.
+#[test]
+fn every_test_that_the_page_of_attacks_names_exists() {
+    fn gather(folder: &Path, text: &mut String) {
+        for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() && !path.ends_with("node_modules") {
+                gather(&path, text);
+            } else if path.extension().is_some_and(|ending| ending == "rs" || ending == "py") {
+                text.push_str(&fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut code = String::new();
+    gather(&root.join("src"), &mut code);
+    gather(&root.join("tests"), &mut code);
+    let page = fs::read_to_string(root.join("docs/attacks.md")).unwrap();
+    let quoted = page.split('`').skip(1).step_by(2);
+    let names: BTreeSet<&str> = quoted.filter(|word| word.contains('_') && !word.contains(['/', '.'])).collect();
+    assert!(names.len() > 50, "only {} names were found in docs/attacks.md", names.len());
+    let missing: Vec<&&str> = names
+        .iter()
+        .filter(|name| {
+            **name != "test_" && !code.contains(&format!("fn {name}(")) && !code.contains(&format!("def {name}("))
+        })
+        .collect();
+    assert!(missing.is_empty(), "docs/attacks.md names tests that do not exist: {missing:?}");
+    let rows = (1..=30).filter(|number| !page.contains(&format!("| P{number} |"))).collect::<Vec<_>>();
+    assert!(rows.is_empty(), "docs/attacks.md has no row for {rows:?}");
+}

@@ -11,7 +11,7 @@ use crate::telemetry::output;
 
 const KEY_VARIABLE: &str = "COMFYUI_API_KEY";
 
-/// Options of `run`.
+/// Start ComfyUI and guard it, in the foreground, until a signal ends it
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Take the key from this file: a plain key, or the hash that `set-key` writes. Mode 0600
