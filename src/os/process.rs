@@ -1,5 +1,6 @@
 //! Processes: their ends, signals to them and to their groups, and what they leave behind.
 
+use std::ffi::CStr;
 use std::fmt;
 use std::fs;
 use std::io;
@@ -47,6 +48,11 @@ impl Ending {
             Self::Kill => Signal::SIGKILL,
         }
     }
+}
+
+/// Gives this process the name that `top` and `ps -e` show (at most 15 bytes); a role would else be called `exe`.
+pub(crate) fn name_self(name: &CStr) -> io::Result<()> {
+    Ok(prctl::set_name(name)?)
 }
 
 /// Makes orphans of children come to this process instead of init, so that none is lost (`PR_SET_CHILD_SUBREAPER`).

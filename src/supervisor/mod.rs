@@ -148,7 +148,7 @@ impl Supervisor {
     }
 
     async fn work(mut self, mut events: mpsc::Receiver<Event>) {
-        let mut check = tokio::time::interval(watchdog_pace());
+        let mut check = tokio::time::interval(check_pace(self.systemd.watchdog()));
         let mut watch = tokio::time::interval(WATCH_INTERVAL);
         let mut certificate = tokio::time::interval_at(Instant::now() + CERTIFICATE_INTERVAL, CERTIFICATE_INTERVAL);
         for ticker in [&mut check, &mut watch, &mut certificate] {
@@ -261,7 +261,7 @@ impl Supervisor {
             FromGateway::Checked(number) => {
                 if number == self.checks {
                     self.gateway.answered();
-                    self.systemd.watchdog();
+                    self.systemd.alive();
                 }
             }
             FromGateway::Drained => self.drained = true,
@@ -323,6 +323,7 @@ impl Supervisor {
         self.sensor.check(now, ToSensor::Check(self.checks));
         // A slow start of ComfyUI is no failed start of the guard.
         self.systemd.extend_start(4 * CHECK_INTERVAL);
+        self.systemd.flush();
     }
 
     /// Tells the gateway, the service manager and the log what is new about ComfyUI.
@@ -422,8 +423,8 @@ fn gateway_settings(config: &Config) -> GatewaySettings {
 }
 
 /// Twice as often as the service manager wants, and never more seldom than [`CHECK_INTERVAL`].
-fn watchdog_pace() -> Duration {
-    Systemd::watchdog_interval().map_or(CHECK_INTERVAL, |interval| (interval / 3).min(CHECK_INTERVAL))
+fn check_pace(watchdog: Option<Duration>) -> Duration {
+    watchdog.map_or(CHECK_INTERVAL, |interval| (interval / 3).min(CHECK_INTERVAL))
 }
 
 fn addresses(started: &Started) -> String {
