@@ -49,7 +49,6 @@
 //! - What passes between the processes: `wire/message.rs`, and who may say it when: `wire/permit.rs`.
 //! - What happens when something dies, stops or is read again: `supervisor/mod.rs`.
 //! - What is between fork and exec: `os/spawn.rs`.
-#![allow(dead_code)]
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests write files, start programs and wait"))]
 
 mod cli;

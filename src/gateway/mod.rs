@@ -16,6 +16,7 @@ mod proxy;
 mod redirect;
 mod serve;
 mod shared;
+mod tap;
 mod tls;
 mod worker;
 

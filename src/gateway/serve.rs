@@ -15,8 +15,25 @@ use super::connection::Guest;
 use super::endpoint::socket;
 use super::proxy::forward::{self, Admission};
 use super::proxy::origin;
+use super::tap::Connection;
 use crate::config::AnonymousWebsocket;
 use crate::wire::message::{GatewaySettings, KeyState, Verdict};
+
+/// Answers a request of HTTP/1.1, whose head was seen as it came.
+pub(crate) async fn answer_seen(
+    guest: Rc<Guest>,
+    request: Request<Incoming>,
+    seen: Result<Connection, Refusal>,
+) -> Response<Body> {
+    let mut response = match seen {
+        Ok(_) => answer(guest, request).await,
+        Err(refusal) => refuse(&guest, refusal, request),
+    };
+    if seen != Ok(Connection::GoesOn) && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
 
 /// Answers a request, whatever it is.
 pub(crate) async fn answer(guest: Rc<Guest>, request: Request<Incoming>) -> Response<Body> {

@@ -1,7 +1,6 @@
 //! Header fields on their way through: what is taken off, what is put on. Pure edits of a map in place.
 
 mod client;
-mod redacted;
 mod request;
 mod response;
 
