@@ -32,8 +32,7 @@ pub(crate) enum UnitError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Span(pub(crate) Duration);
 
-const SPAN_UNITS: &[(&str, u64)] =
-    &[("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+const SPAN_UNITS: &[(&str, u64)] = &[("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
 impl Span {
     /// Whole seconds.
@@ -167,8 +166,14 @@ mod tests {
 
     #[test]
     fn spans_are_read_as_people_write_them() {
-        let table: &[(&str, u64)] =
-            &[("0s", 0), ("250ms", 250), ("90s", 90_000), ("1h30m", 5_400_000), ("30d", 2_592_000_000), (" 5 m ", 300_000)];
+        let table: &[(&str, u64)] = &[
+            ("0s", 0),
+            ("250ms", 250),
+            ("90s", 90_000),
+            ("1h30m", 5_400_000),
+            ("30d", 2_592_000_000),
+            (" 5 m ", 300_000),
+        ];
         for (text, millis) in table {
             assert_eq!(text.parse(), Ok(Span(Duration::from_millis(*millis))), "{text}");
         }

@@ -1,13 +1,21 @@
 //! What a person types: one file per command, one place where errors are printed, one exit path.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a person at a terminal reads these")]
 
+mod ca;
+mod check;
 mod failure;
+mod key_input;
+mod run;
+mod set_key;
+mod settings;
+mod verify_key;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::{gateway, sensor};
 pub(crate) use failure::{Exit, Failure};
 
 /// Guards a ComfyUI: TLS, a key, and its process.
@@ -30,9 +38,48 @@ pub(crate) struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Run(run::Args),
+    SetKey(set_key::Args),
+    VerifyKey(verify_key::Args),
+    /// Check the configuration and what it names; start nothing
+    Check,
+    Ca(ca::Args),
+    /// A role of `run`; started by the supervisor only
+    #[command(hide = true)]
+    Gateway,
+    /// A role of `run`; started by the supervisor only
+    #[command(hide = true)]
+    Sensor,
 }
 
 /// The program. Every command and every role of the guard comes through here.
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    let Arguments { global, command } = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return misused(&error),
+    };
+    let done = match command {
+        Command::Run(args) => run::run(&global, args),
+        Command::SetKey(args) => set_key::run(&global, &args),
+        Command::VerifyKey(args) => verify_key::run(&global, &args),
+        Command::Check => check::run(&global),
+        Command::Ca(args) => ca::run(&global, &args),
+        Command::Gateway => gateway::run().map_err(|error| Failure::new(Exit::Software, error)),
+        Command::Sensor => sensor::run().map_err(|error| Failure::new(Exit::Software, error)),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("comfy-guard: {}", failure.message);
+            failure.exit.into()
+        }
+    }
+}
+
+/// Help and version are no misuse; the rest has the code of sysexits.h instead of clap's 2.
+fn misused(error: &clap::Error) -> ExitCode {
+    if let Err(unprinted) = error.print() {
+        return Failure::new(Exit::System, unprinted).exit.into();
+    }
+    if error.use_stderr() { Exit::Usage.into() } else { ExitCode::SUCCESS }
 }

@@ -1,18 +1,63 @@
 //! The configuration: text in, validated values out.
 //!
 //! [`Config`] is what the text means: every value is checked, every path absolute, every default filled in.
+//!
+//! `layers` reads and merges, `vouch` checks each layer by itself (`file`, `values`, `origin`, `exempt`), `rules` judges what must hold
+//! between values, `meaning` makes the [`Config`]; `report` says what is wrong and where.
 
+mod exempt;
+mod file;
+mod layers;
+mod meaning;
+mod origin;
+mod problem;
+mod report;
+mod rules;
+#[cfg(test)]
+mod tests;
 mod values;
+mod vouch;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::units::{Bytes, Span};
-pub(crate) use values::{AnonymousWebsocket, LogLevel, Origin};
+pub(crate) use layers::Sources;
+pub(crate) use origin::Origin;
+pub(crate) use report::Findings;
+pub(crate) use values::{AnonymousWebsocket, LogLevel};
+
+/// A configuration that was read.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Loaded {
+    /// What it says.
+    pub(crate) config: Config,
+    /// The files that were read, for the log.
+    pub(crate) files: Vec<PathBuf>,
+}
+
+/// Reads, merges and judges the configuration. Nothing of it is looked for on the disk but its own files.
+///
+/// # Errors
+/// Everything that is wrong with it, at once.
+pub(crate) fn load(sources: &Sources) -> Result<Loaded, Findings> {
+    load_with(sources, Path::new(layers::DEFAULT_FILE))
+}
+
+fn load_with(sources: &Sources, default_file: &Path) -> Result<Loaded, Findings> {
+    let merged = layers::merge(sources, default_file);
+    let mut findings = merged.findings;
+    findings.extend(rules::judge(&merged.spec, &merged.places, &merged.unsettled, merged.missing.as_deref()));
+    if !findings.is_empty() {
+        return Err(Findings(findings));
+    }
+    let config = meaning::mean(merged.spec, &merged.places)?;
+    Ok(Loaded { config, files: merged.files })
+}
 
 /// Everything that the configuration says, validated.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,1 +1,9 @@
-//! The room credential.
+//! The credentials: the key and how it is kept, the TLS identity and where it comes from.
+
+pub(crate) mod authority;
+pub(crate) mod identity;
+mod issue;
+pub(crate) mod key_file;
+pub(crate) mod names;
+pub(crate) mod phc;
+pub(crate) mod strength;

@@ -1,1 +1,459 @@
-//! The room supervisor.
+//! PROCESS 1, the supervisor: has the privileges, the key, the sockets and the children; reads no byte of the network.
+//!
+//! One loop owns all state. Everything that happens reaches it as an [`Event`]; what is to be done is decided in
+//! `backoff`, `ladder` and `report`, which know neither clock nor process.
+
+mod answers;
+mod backoff;
+mod comfyui;
+mod environment;
+mod event;
+mod ladder;
+mod reload;
+mod report;
+mod roles;
+mod start;
+mod tail;
+mod watch;
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior};
+
+use crate::config::{Comfyui as ComfyuiSettings, Config, Findings};
+use crate::credential::phc::Phc;
+use crate::os::process::{self, Pid};
+use crate::os::systemd::Systemd;
+use crate::os::{descriptors, privilege};
+use crate::telemetry::output::{relay_gateway, relay_sensor};
+use crate::wire::message::{
+    Answering, FromGateway, FromSensor, GatewaySettings, GatewaySetup, GpuReading, KeyState, ProcessState, TlsIdentity,
+    ToGateway, ToSensor, Verdict,
+};
+use crate::wire::permit::Role;
+use answers::Answers;
+use comfyui::Comfyui;
+use event::Event;
+use roles::RoleProcess;
+use start::{Started, Users};
+use watch::Watch;
+
+pub(crate) use start::{KeySource, StartError};
+
+/// How often the roles are asked whether they live, and the watchdog is fed at the least.
+const CHECK_INTERVAL: Duration = Duration::from_secs(2);
+/// How often the files are looked at.
+const WATCH_INTERVAL: Duration = Duration::from_millis(500);
+/// How soon strangers are looked for again while some are dying.
+const SWEEP_PAUSE: Duration = Duration::from_millis(20);
+/// Threads that serve guests at the most: two are plenty on a GPU box, four never hurt.
+const MOST_WORKERS: usize = 4;
+
+/// What `run` was told.
+pub(crate) struct Orders {
+    /// The configuration as it is now.
+    pub(crate) config: Config,
+    /// Reads it again.
+    pub(crate) load: Box<dyn Fn() -> Result<Config, Findings>>,
+    /// Where the key comes from.
+    pub(crate) key_source: KeySource,
+}
+
+/// Runs the guard until it is told to end.
+///
+/// # Errors
+/// When it cannot start. Whatever happens later is logged and survived.
+pub(crate) fn run(orders: Orders) -> Result<(), StartError> {
+    let started = start::prepare(&orders.config, &orders.key_source)?;
+    process::adopt_orphans().map_err(|source| StartError::System { step: "adopt orphans", source })?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(4)
+        .build()
+        .map_err(|source| StartError::System { step: "start the reactor", source })?;
+    runtime.block_on(async {
+        let (sender, events) = mpsc::channel(256);
+        listen_to_signals(&sender).map_err(|source| StartError::System { step: "listen to signals", source })?;
+        Supervisor::new(orders, started, sender).work(events).await;
+        Ok(())
+    })
+}
+
+/// All state of the guard.
+struct Supervisor {
+    orders: Orders,
+    sockets: Vec<std::os::fd::OwnedFd>,
+    https_sockets: usize,
+    address: String,
+    users: Users,
+    key: Option<Phc>,
+    identity: TlsIdentity,
+    systemd: Systemd,
+    events: mpsc::Sender<Event>,
+    answers: Answers,
+    gateway: RoleProcess<ToGateway>,
+    sensor: RoleProcess<ToSensor>,
+    comfyui: Option<Comfyui>,
+    answering: Answering,
+    gpu: GpuReading,
+    told: Option<ProcessState>,
+    key_file: Watch,
+    certificate: Watch,
+    checks: u64,
+    stopping: Option<Instant>,
+    drained: bool,
+}
+
+impl Supervisor {
+    fn new(orders: Orders, started: Started, events: mpsc::Sender<Event>) -> Self {
+        let config = &orders.config;
+        let comfyui = match &config.comfyui {
+            ComfyuiSettings::Owned(settings) => {
+                Some(Comfyui::new(settings.clone(), config.proxy.max_upload, started.users.comfyui.clone()))
+            }
+            ComfyuiSettings::External(_) => None,
+        };
+        let address = addresses(&started);
+        tracing::info!("listening on {address}");
+        Self {
+            key_file: reload::key_watch(&orders),
+            certificate: reload::certificate_watch(config),
+            answers: Answers::new(events.clone()),
+            gateway: RoleProcess::new(Role::Gateway, started.users.network.clone()),
+            sensor: RoleProcess::new(Role::Sensor, started.users.network.clone()),
+            sockets: started.sockets,
+            https_sockets: started.https_sockets,
+            users: started.users,
+            key: started.key,
+            identity: started.identity,
+            systemd: Systemd::new(),
+            answering: Answering::Unknown,
+            gpu: GpuReading::Unknown,
+            told: None,
+            checks: 0,
+            stopping: None,
+            drained: false,
+            orders,
+            address,
+            events,
+            comfyui,
+        }
+    }
+
+    async fn work(mut self, mut events: mpsc::Receiver<Event>) {
+        let mut check = tokio::time::interval(watchdog_pace());
+        let mut watch = tokio::time::interval(WATCH_INTERVAL);
+        for ticker in [&mut check, &mut watch] {
+            ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        }
+        while !self.is_over() {
+            self.act();
+            self.tell_news();
+            let due = self.due();
+            tokio::select! {
+                event = events.recv() => if let Some(event) = event { self.handle(event) },
+                _ = check.tick() => self.check(),
+                _ = watch.tick() => self.look_at_files(),
+                () = tokio::time::sleep_until(due) => {}
+            }
+        }
+        tracing::info!("ended");
+    }
+
+    /// Starts what is due to be started, and moves a stop on.
+    fn act(&mut self) {
+        let now = Instant::now();
+        if self.stopping.is_none() {
+            self.start_roles(now);
+        }
+        if let Some(since) = self.stopping
+            && (self.drained || now >= since + ladder::drain_time(self.stop_timeout()))
+            && let Some(comfyui) = &mut self.comfyui
+        {
+            comfyui.stop(now);
+        }
+        let swept = self.sweep();
+        if let Some(comfyui) = &mut self.comfyui
+            && swept
+        {
+            comfyui.act(now);
+        }
+    }
+
+    fn start_roles(&mut self, now: Instant) {
+        if self.gateway.due().is_some_and(|due| due <= now) {
+            let setup = ToGateway::Setup(Box::new(self.gateway_setup()));
+            let started = self.gateway.start(setup, &self.sockets, &self.events, Event::Gateway);
+            if let Err(error) = started {
+                tracing::error!("{error}");
+                self.gateway.start_failed(now);
+            }
+            self.answering = Answering::Unknown;
+        }
+        if self.sensor.due().is_some_and(|due| due <= now) {
+            let setup = ToSensor::Setup(self.orders.config.log.clone());
+            if let Err(error) = self.sensor.start(setup, &[], &self.events, Event::Sensor) {
+                tracing::error!("{error}");
+                self.sensor.start_failed(now);
+            }
+        }
+    }
+
+    /// While no ComfyUI runs, every child that is not a role is something that the last one left: it is killed, and only
+    /// then is there room for the next. Whether nothing is left.
+    fn sweep(&mut self) -> bool {
+        match &self.comfyui {
+            Some(comfyui) if comfyui.pid().is_none() => {
+                let known: Vec<Pid> = [self.gateway.pid(), self.sensor.pid()].into_iter().flatten().collect();
+                process::kill_strangers(&known) == 0
+            }
+            _ => true,
+        }
+    }
+
+    /// When [`Supervisor::act`] is needed again at the latest.
+    fn due(&self) -> Instant {
+        let now = Instant::now();
+        let comfyui = self.comfyui.as_ref().and_then(Comfyui::due).map(|at| at.max(now + SWEEP_PAUSE));
+        let roles =
+            [self.gateway.due(), self.sensor.due()].into_iter().flatten().map(|at| at.max(now + SWEEP_PAUSE)).min();
+        let drain = self.stopping.map(|since| (since + ladder::drain_time(self.stop_timeout())).max(now + SWEEP_PAUSE));
+        [comfyui, roles, drain].into_iter().flatten().min().unwrap_or(now + Duration::from_secs(3600))
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Gateway(message) => self.hear_gateway(message),
+            Event::Sensor(message) => self.hear_sensor(message),
+            Event::Breach { role, generation, breach } => self.end_breaker(role, generation, &breach),
+            Event::Died { pid, status } => self.bury(pid, status),
+            Event::Judged { generation, ticket, verdict } => self.answer(generation, ticket, verdict),
+            Event::Reload => self.reload(),
+            Event::Stop => self.stop(),
+        }
+    }
+
+    fn hear_gateway(&mut self, message: FromGateway) {
+        match message {
+            FromGateway::Ready => self.gateway.became_ready(),
+            FromGateway::Log(line) => relay_gateway(&line),
+            FromGateway::Judge { ticket, key } => {
+                let generation = self.gateway.generation();
+                if let Some(verdict) = self.answers.ask(self.key.as_ref(), key, generation, ticket) {
+                    self.answer(generation, ticket, verdict);
+                }
+            }
+            FromGateway::Observed(answering) => {
+                self.answering = answering;
+                if let Some(comfyui) = &mut self.comfyui {
+                    comfyui.observed(answering, Instant::now());
+                }
+            }
+            FromGateway::Checked(number) => {
+                if number == self.checks {
+                    self.gateway.answered();
+                    self.systemd.watchdog();
+                }
+            }
+            FromGateway::Drained => self.drained = true,
+        }
+    }
+
+    fn hear_sensor(&mut self, message: FromSensor) {
+        match message {
+            FromSensor::Ready => self.sensor.became_ready(),
+            FromSensor::Log(line) => relay_sensor(&line),
+            FromSensor::Reading(reading) => {
+                if self.gpu != reading {
+                    self.gpu = reading.clone();
+                    self.gateway.tell(ToGateway::Gpu(reading));
+                }
+            }
+            FromSensor::Checked(number) => {
+                if number == self.checks {
+                    self.sensor.answered();
+                }
+            }
+        }
+    }
+
+    fn answer(&mut self, generation: u64, ticket: u64, verdict: Verdict) {
+        if generation == self.gateway.generation() {
+            self.gateway.tell(ToGateway::Verdict { ticket, verdict });
+        }
+    }
+
+    fn end_breaker(&mut self, role: Role, generation: u64, breach: &str) {
+        match role {
+            Role::Gateway if generation == self.gateway.generation() => self.gateway.kill(breach),
+            Role::Sensor if generation == self.sensor.generation() => self.sensor.kill(breach),
+            _ => {}
+        }
+    }
+
+    fn bury(&mut self, pid: Pid, status: std::process::ExitStatus) {
+        let now = Instant::now();
+        let how = process::describe(status);
+        let known = self.gateway.died(pid, &how, now)
+            || self.sensor.died(pid, &how, now)
+            || self.comfyui.as_mut().is_some_and(|comfyui| comfyui.died(pid, status, now));
+        if !known {
+            tracing::debug!(%pid, how, "an adopted orphan ended");
+        }
+        if self.stopping.is_some() {
+            self.gateway.retire();
+            self.sensor.retire();
+            self.drained |= self.gateway.pid().is_none();
+        }
+    }
+
+    fn check(&mut self) {
+        let now = Instant::now();
+        self.checks += 1;
+        self.gateway.check(now, ToGateway::Check(self.checks));
+        self.sensor.check(now, ToSensor::Check(self.checks));
+        // A slow start of ComfyUI is no failed start of the guard.
+        self.systemd.extend_start(4 * CHECK_INTERVAL);
+    }
+
+    /// Tells the gateway, the service manager and the log what is new about ComfyUI.
+    fn tell_news(&mut self) {
+        let comfyui = self.comfyui_state();
+        if self.told.as_ref() != Some(&comfyui) {
+            self.gateway.tell(ToGateway::Comfyui(comfyui.clone()));
+            self.told = Some(comfyui.clone());
+        }
+        if self.stopping.is_some() {
+            return;
+        }
+        let (ready, text) = report::describe(report::Facts {
+            gateway_ready: self.gateway.is_ready(),
+            auth: self.orders.config.auth.enabled,
+            key: self.key_state(),
+            comfyui: &comfyui,
+            answering: self.answering,
+            address: &self.address,
+        });
+        self.systemd.status(&text);
+        if ready && !self.systemd.is_ready() {
+            tracing::info!("{text}");
+            self.systemd.ready();
+        }
+    }
+
+    fn stop(&mut self) {
+        let now = Instant::now();
+        if self.stopping.is_some() {
+            tracing::warn!("told to end once more: nothing is waited for any longer");
+            self.drained = true;
+            return;
+        }
+        tracing::info!("ending");
+        self.stopping = Some(now);
+        self.systemd.stopping();
+        self.systemd.status("Stopping");
+        self.gateway.ending();
+        self.sensor.ending();
+        self.drained = self.gateway.pid().is_none();
+        self.gateway.tell(ToGateway::Drain(ladder::drain_time(self.stop_timeout())));
+    }
+
+    /// Whether the guard has been told to end and nothing of it is left but the roles, which then go too.
+    fn is_over(&mut self) -> bool {
+        let Some(since) = self.stopping else { return false };
+        let now = Instant::now();
+        let drained = self.drained || now >= since + ladder::drain_time(self.stop_timeout());
+        let comfyui_gone = self.comfyui.as_ref().is_none_or(Comfyui::is_gone);
+        if !(drained && comfyui_gone && self.sweep()) {
+            return false;
+        }
+        for pid in [self.gateway.pid(), self.sensor.pid()].into_iter().flatten() {
+            if let Err(error) = process::end(pid, process::Ending::Kill) {
+                tracing::warn!(%pid, %error, "a role cannot be ended");
+            }
+        }
+        process::children().is_empty()
+    }
+
+    fn stop_timeout(&self) -> Duration {
+        match &self.orders.config.comfyui {
+            ComfyuiSettings::Owned(settings) => settings.stop_timeout.0,
+            ComfyuiSettings::External(_) => Duration::from_secs(15),
+        }
+    }
+
+    fn comfyui_state(&self) -> ProcessState {
+        self.comfyui.as_ref().map_or(ProcessState::External, Comfyui::state)
+    }
+
+    fn key_state(&self) -> KeyState {
+        if self.key.is_some() { KeyState::Set } else { KeyState::Missing }
+    }
+
+    fn gateway_setup(&self) -> GatewaySetup {
+        let config = &self.orders.config;
+        GatewaySetup {
+            settings: gateway_settings(config),
+            identity: self.identity.clone(),
+            key: self.key_state(),
+            upstream: match &config.comfyui {
+                ComfyuiSettings::Owned(settings) => SocketAddr::from(([127, 0, 0, 1], settings.port)),
+                ComfyuiSettings::External(address) => *address,
+            },
+            comfyui: self.comfyui_state(),
+            gpu: self.gpu.clone(),
+            https_sockets: self.https_sockets,
+            workers: std::thread::available_parallelism().map_or(1, usize::from).min(MOST_WORKERS),
+        }
+    }
+}
+
+fn gateway_settings(config: &Config) -> GatewaySettings {
+    GatewaySettings { auth: config.auth.clone(), proxy: config.proxy.clone(), log: config.log.clone() }
+}
+
+/// Twice as often as the service manager wants, and never more seldom than [`CHECK_INTERVAL`].
+fn watchdog_pace() -> Duration {
+    Systemd::watchdog_interval().map_or(CHECK_INTERVAL, |interval| (interval / 3).min(CHECK_INTERVAL))
+}
+
+fn addresses(started: &Started) -> String {
+    let https = started.sockets.iter().take(started.https_sockets);
+    let known = https.filter_map(|socket| descriptors::local_address(socket.as_fd()).ok());
+    known.map(|address| format!("https://{address}")).collect::<Vec<_>>().join(", ")
+}
+
+/// SIGHUP, SIGTERM, SIGINT and the ends of children, as events.
+fn listen_to_signals(events: &mpsc::Sender<Event>) -> io::Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut child = signal(SignalKind::child())?;
+    let events = events.clone();
+    tokio::spawn(async move {
+        loop {
+            let event = tokio::select! {
+                _ = hangup.recv() => Event::Reload,
+                _ = terminate.recv() => Event::Stop,
+                _ = interrupt.recv() => Event::Stop,
+                _ = child.recv() => {
+                    while let Some((pid, status)) = process::reap() {
+                        if events.send(Event::Died { pid, status }).await.is_err() {
+                            return;
+                        }
+                    }
+                    continue;
+                }
+            };
+            if events.send(event).await.is_err() {
+                return;
+            }
+        }
+    });
+    Ok(())
+}

@@ -1,1 +1,4 @@
-//! The room telemetry.
+//! What the guard tells: the log.
+
+pub(crate) mod forward;
+pub(crate) mod output;

@@ -23,8 +23,9 @@ SINGLE = """
     /internal/files/x.json /templates/index.json /templates /docs /docs/KSampler/en.md /index.html /favicon.ico
     /assets /assets/none.js /assets/none.png /extensions/core/none.js /extensions/ /none /none.json /index.json
     /%71ueue /%2fqueue //queue /./queue /queue/ /queue%00 /queue;x /Queue /api/%71ueue /api/../queue /..%2fqueue
-    /userdata/%252e%252e%252fx.json /view?filename=none.png /view?filename=../x /view?filename=x&subfolder=.. /a/../queue
-    /view?filename=x&type=secret /history?max_items=x /userdata?dir=.. /userdata?dir=none /v2/userdata?path=..
+    /userdata/%252e%252e%252fx.json /view?filename=none.png /view?filename=../x /view?filename=x&subfolder=..
+    /a/../queue /view?filename=x&type=secret /history?max_items=x /userdata?dir=.. /userdata?dir=none
+    /v2/userdata?path=..
     /internal /internal/ /internal/none /api/internal/logs /api/assets /api/templates /api
 """.split()
 SHOWN = ["Content-Type", "Cache-Control", "Allow", "Location", "Pragma", "Server"]

@@ -10,7 +10,7 @@ from . import custom_nodes, images, internal, manager, middlewares, models, prom
 from .device import Device
 from .folders import Folders
 from .log import Kept
-from .record import Record
+from .record import Record, note_status
 from .sockets import Sockets
 from .users import Users
 from .worker import Worker
@@ -39,6 +39,7 @@ def build(standin: Standin) -> web.Application:
         client_max_size=round(options.max_upload_size * 1024 * 1024),
         middlewares=middlewares.chain(standin.record, options),
     )
+    app.on_response_prepare.append(note_status)
     routes = web.RouteTableDef()
     for part in (standin.sockets, statics, models, images, system, prompts, settings, userdata, custom_nodes):
         part.add_routes(routes, standin)

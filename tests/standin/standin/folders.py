@@ -11,6 +11,16 @@ MODEL_KINDS = """
     vae_approx controlnet gligen upscale_models custom_nodes hypernetworks photomaker classifiers model_patches
     audio_encoders
 """.split()
+# Kinds with more folders than models/KIND: older names, and what the saving nodes write to.
+SEVERAL_FOLDERS = {
+    "checkpoints": ["models/checkpoints", "output/checkpoints"],
+    "loras": ["models/loras", "output/loras"],
+    "vae": ["models/vae", "output/vae"],
+    "text_encoders": ["models/text_encoders", "models/clip", "output/clip"],
+    "diffusion_models": ["models/unet", "models/diffusion_models", "output/diffusion_models"],
+    "controlnet": ["models/controlnet", "models/t2i_adapter"],
+    "custom_nodes": ["custom_nodes"],
+}
 MODEL_SUFFIXES = {".ckpt", ".pt", ".pt2", ".bin", ".pth", ".safetensors", ".pkl", ".sft"}
 _HOME = Path(__file__).resolve().parent.parent
 
@@ -29,18 +39,16 @@ class Folders:
         return {"input": self.input, "output": self.output, "temp": self.temp}.get(name or "")
 
     def model_folders(self, kind: str) -> list[Path]:
-        """The folders searched for one kind of model, the first being where new ones are put."""
-        if kind == "custom_nodes":
-            return [self.base / "custom_nodes"]
-        return [self.base / "models" / kind]
+        """The folders searched for one kind of model, in the order of search."""
+        named = SEVERAL_FOLDERS.get(kind, [f"models/{kind}"])
+        return [
+            self.output / name.removeprefix("output/") if name.startswith("output/") else self.base / name
+            for name in named
+        ]
 
     def model_files(self, kind: str) -> list[str]:
         """Names relative to their folder, sorted; only files that can be models."""
-        found = []
-        for folder in self.model_folders(kind):
-            files = (path for path in folder.rglob("*") if path.is_file() and path.suffix in MODEL_SUFFIXES)
-            found.extend(str(path.relative_to(folder)) for path in files)
-        return sorted(found)
+        return sorted(name for folder in self.model_folders(kind) for name in models_below(folder))
 
     def remove_temp(self) -> None:
         shutil.rmtree(self.temp, ignore_errors=True)
@@ -68,3 +76,8 @@ def inside(root: Path, *parts: str) -> Path | None:
     """The path made of `parts` below `root`, or None where it would leave `root`."""
     path = Path(os.path.abspath(root.joinpath(*parts)))
     return path if path == root or root in path.parents else None
+
+
+def models_below(folder: Path) -> list[str]:
+    found = (path for path in folder.rglob("*") if path.is_file() and path.suffix in MODEL_SUFFIXES)
+    return [str(path.relative_to(folder)) for path in found]

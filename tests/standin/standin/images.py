@@ -57,8 +57,9 @@ def _keep(folders: Folders, form, write) -> web.Response:
     """Stores an upload under its name, or under `NAME (1)` where another picture has that name already."""
     kind = form.get("type") or "input"
     image, root, subfolder = form.get("image"), folders.by_type(kind), form.get("subfolder", "")
-    if root is None or not hasattr(image, "file") or not image.filename:
+    if not image:
         return web.Response(status=400)
+    # An unknown kind, or an image that is no file, raises from here on: the client gets ComfyUI's 500.
     path = inside(root, subfolder, image.filename)
     if path is None:
         return web.Response(status=400)

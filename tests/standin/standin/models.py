@@ -8,7 +8,7 @@ from pathlib import Path
 from aiohttp import web
 from PIL import Image
 
-from .folders import MODEL_KINDS, Folders, inside
+from .folders import MODEL_KINDS, Folders, inside, models_below
 
 PREVIEW_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif")
 HEADER_LIMIT = 1 << 20
@@ -89,9 +89,7 @@ def _add_experiment(routes: web.RouteTableDef, folders: Folders) -> None:
 
 def _file_facts(folders: Folders, kind: str):
     for index, root in enumerate(folders.model_folders(kind)):
-        for name in folders.model_files(kind):
-            path = root / name
-            if path.is_file():
-                facts = path.stat()
-                yield {"name": name, "pathIndex": index, "modified": facts.st_mtime, "created": facts.st_ctime,
-                       "size": facts.st_size}
+        for name in models_below(root):
+            facts = (root / name).stat()
+            yield {"name": name, "pathIndex": index, "modified": facts.st_mtime, "created": facts.st_ctime,
+                   "size": facts.st_size}

@@ -6,9 +6,10 @@ import random
 import re
 import string
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -87,7 +88,7 @@ def _write(context: Context, images: list, root: Path, kind: str, prefix: str) -
         for key, value in context.pnginfo.items():
             info.add_text(key, json.dumps(value))
     shown = []
-    for image, name in zip(images, _free_names(folder, stem, len(images))):
+    for image, name in zip(images, _free_names(folder, stem, len(images)), strict=True):
         image.save(folder / name, pnginfo=info, compress_level=4)
         shown.append({"filename": name, "subfolder": subfolder, "type": kind})
     return {"ui": {"images": shown}}

@@ -42,7 +42,7 @@ def _add_prompt(routes: web.RouteTableDef, worker) -> None:
         if error:
             logging.warning("invalid prompt: %s", error)
             return web.json_response({"error": error, "node_errors": node_errors}, status=400)
-        extra = asked.get("extra_data", {})
+        extra = dict(asked.get("extra_data", {}))
         if "client_id" in asked:
             extra["client_id"] = asked["client_id"]
         worker.put((number, prompt_id, prompt, extra, outputs))

@@ -11,6 +11,7 @@ from aiohttp.web_urldispatcher import SystemRoute
 KEPT = 250_000
 # The record does not record the reading of itself.
 OWN_PATH = "/_standin/record"
+ENTRY = "standin.entry"
 
 
 class Record:
@@ -54,24 +55,22 @@ def middlewares(record: Record) -> tuple:
     @web.middleware
     async def outer(request: web.Request, handler):
         try:
-            response = await handler(request)
-            status = response.status
-        except web.HTTPException as answer:
-            status = answer.status
-            raise
-        except Exception:
-            status = 500
-            raise
+            return await handler(request)
         finally:
             # An answer by a middleware, or a 404 or 405 by the router, reaches no handler.
-            entry = request.get("standin.entry") or record.note(request, ran=False)
-            entry["status"] = locals().get("status")
-        return response
+            if ENTRY not in request:
+                request[ENTRY] = record.note(request, ran=False)
 
     @web.middleware
     async def inner(request: web.Request, handler):
         if not isinstance(request.match_info.route, SystemRoute):
-            request["standin.entry"] = record.note(request, ran=True)
+            request[ENTRY] = record.note(request, ran=True)
         return await handler(request)
 
     return outer, inner
+
+
+async def note_status(request: web.Request, response: web.StreamResponse) -> None:
+    """Called when the head goes out: a file that is missing or a handler that raised is known only then."""
+    if ENTRY in request:
+        request[ENTRY]["status"] = response.status

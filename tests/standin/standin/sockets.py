@@ -26,6 +26,7 @@ class Sockets:
         self._worker = worker
         self._waiting: asyncio.Queue = asyncio.Queue()
         worker.tell = self.tell
+        worker.tell_preview = self.tell_preview
 
     def tell(self, kind: str, data: dict, client: str | None = None) -> None:
         """From any thread; without `client` to everybody."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import mimetypes
 import ssl
 import sys
 import time
@@ -20,6 +21,9 @@ def main(arguments: list[str]) -> int:
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     standin = Standin(options, places, kept, loop)
+    # As ComfyUI has it: an uploaded script is shown as a script by /view.
+    mimetypes.add_type("application/javascript; charset=utf-8", ".js")
+    mimetypes.add_type("image/webp", ".webp")
     _say_what_loads(standin)
     app = build(standin)
     if options.quick_test_for_ci:

@@ -74,7 +74,8 @@ def _add_lists(routes: web.RouteTableDef, users) -> None:
             return web.Response(status=400, text="Invalid path requested")
         if not folder.exists():
             # A user who has saved nothing yet has no folder.
-            return web.json_response([]) if folder == home else web.Response(status=404, text="Requested path not found")
+            nothing = web.Response(status=404, text="Requested path not found")
+            return web.json_response([]) if folder == home else nothing
         if not folder.is_dir():
             return web.Response(status=400, text="Requested path is not a directory")
         entries = [_entry(path, home) for path in folder.rglob("*")]

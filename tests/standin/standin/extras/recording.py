@@ -18,6 +18,7 @@ def add_routes(routes: web.RouteTableDef, standin) -> None:
         return web.Response(status=204)
 
     @routes.get("/connections")
-    async def connections(request: web.Request) -> web.Response:
+    async def open_now(request: web.Request) -> web.Response:
         """This request's own connection is counted too."""
-        return web.json_response({"open": len(standin.runner.server.connections), "websockets": len(standin.sockets.by_id)})
+        connections = standin.runner.server.connections
+        return web.json_response({"open": len(connections), "websockets": len(standin.sockets.by_id)})

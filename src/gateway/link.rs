@@ -1,0 +1,94 @@
+//! The gateway's talk with the supervisor: questions, verdicts, news, lines for the log.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+
+use super::GatewayError;
+use super::judge::Question;
+use super::probe;
+use super::shared::Shared;
+use crate::wire::channel::Channel;
+use crate::wire::line::Line;
+use crate::wire::message::{Answering, FromGateway, ToGateway};
+
+/// How often the guests that are left are counted while draining.
+const DRAIN_LOOK: Duration = Duration::from_millis(50);
+
+/// The gateway's end.
+pub(crate) struct Link {
+    channel: Channel,
+    shared: Arc<Shared>,
+    lines: mpsc::Receiver<Line>,
+    questions: mpsc::Receiver<Question>,
+    answering: watch::Receiver<Answering>,
+    drained: bool,
+}
+
+impl Link {
+    /// Starts the probe too: what it sees is told to the supervisor.
+    pub(crate) fn new(
+        channel: Channel,
+        shared: Arc<Shared>,
+        lines: mpsc::Receiver<Line>,
+        questions: mpsc::Receiver<Question>,
+    ) -> Self {
+        let answering = probe::start(shared.clone());
+        Self { channel, shared, lines, questions, answering, drained: false }
+    }
+
+    /// Works until the supervisor is gone, which is the end.
+    pub(crate) async fn work(mut self) -> Result<(), GatewayError> {
+        let mut look = tokio::time::interval(DRAIN_LOOK);
+        loop {
+            let draining = *self.shared.draining.borrow() && !self.drained;
+            tokio::select! {
+                message = self.channel.receive::<ToGateway>() => match message? {
+                    Some((message, _)) => self.hear(message).await?,
+                    None => return Ok(()),
+                },
+                Some(question) = self.questions.recv() => {
+                    let Question { ticket, key } = question;
+                    self.channel.send(&FromGateway::Judge { ticket, key }).await?;
+                }
+                Some(line) = self.lines.recv() => self.channel.send(&FromGateway::Log(line)).await?,
+                Ok(()) = self.answering.changed() => self.tell_answering().await?,
+                _ = look.tick(), if draining => {
+                    if self.shared.connections.load(Ordering::Relaxed) == 0 {
+                        self.drained = true;
+                        self.channel.send(&FromGateway::Drained).await?;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn hear(&mut self, message: ToGateway) -> Result<(), GatewayError> {
+        match message {
+            ToGateway::Setup(_) => return Err(GatewayError::NoSetup),
+            ToGateway::Settings(settings) => self.shared.settings.store(Arc::new(*settings)),
+            ToGateway::Identity(identity) => self.shared.replace_identity(&identity),
+            ToGateway::Key(state) => self.shared.replace_key(state),
+            ToGateway::Verdict { ticket, verdict } => self.shared.judge.settle(ticket, verdict),
+            ToGateway::Comfyui(state) => {
+                self.shared.health.send_modify(|health| health.process = state);
+                // A new process has to be seen to serve; what the last one did says nothing about it.
+                self.tell_answering().await?;
+            }
+            ToGateway::Gpu(reading) => self.shared.health.send_modify(|health| health.gpu = reading),
+            ToGateway::Check(number) => self.channel.send(&FromGateway::Checked(number)).await?,
+            ToGateway::Drain(within) => {
+                tracing::debug!(?within, "draining");
+                self.shared.draining.send_replace(true);
+            }
+        }
+        Ok(())
+    }
+
+    async fn tell_answering(&mut self) -> Result<(), GatewayError> {
+        let answering = *self.answering.borrow_and_update();
+        Ok(self.channel.send(&FromGateway::Observed(answering)).await?)
+    }
+}

@@ -1,0 +1,123 @@
+//! Watching ComfyUI: the one place that asks it on the guard's own behalf, once a second, at a cost that does not grow
+//! with its queue.
+//!
+//! `GET /prompt` answers with one number. `GET /queue` would carry whole workflows and other users' tokens.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, header};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use serde::Deserialize;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior, timeout};
+
+use super::endpoint::health::Device;
+use super::shared::Shared;
+use crate::wire::message::Answering;
+
+const PACE: Duration = Duration::from_secs(1);
+/// While it starts, a guest waits for it: asked more often, and a refused connection costs nothing.
+const EAGER_PACE: Duration = Duration::from_millis(200);
+/// A loading model can hold Python's interpreter lock for seconds.
+const PATIENCE: Duration = Duration::from_secs(4);
+const DEVICE_PACE: Duration = Duration::from_secs(5);
+/// The longest answer that is read.
+const LONGEST: usize = 256 * 1024;
+
+/// Why a question got no answer.
+enum Unanswered {
+    Refused,
+    Silent,
+}
+
+#[derive(Deserialize)]
+struct Prompt {
+    exec_info: ExecInfo,
+}
+
+#[derive(Deserialize)]
+struct ExecInfo {
+    queue_remaining: u64,
+}
+
+#[derive(Deserialize)]
+struct SystemStats {
+    #[serde(default)]
+    devices: Vec<Device>,
+}
+
+/// Starts watching; what changes is in the receiver, the rest in [`Shared::health`].
+pub(crate) fn start(shared: Arc<Shared>) -> watch::Receiver<Answering> {
+    let (answering, receiver) = watch::channel(Answering::Unknown);
+    tokio::spawn(async move {
+        let mut device_asked = None;
+        let mut eager = tokio::time::interval(EAGER_PACE);
+        eager.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let seen = look(&shared, &mut device_asked).await;
+            shared.health.send_if_modified(|health| std::mem::replace(&mut health.answering, seen) != seen);
+            answering.send_if_modified(|known| std::mem::replace(known, seen) != seen);
+            if seen == Answering::Yes {
+                tokio::time::sleep(PACE).await;
+            } else {
+                eager.tick().await;
+            }
+        }
+    });
+    receiver
+}
+
+async fn look(shared: &Shared, device_asked: &mut Option<Instant>) -> Answering {
+    let body = match ask(shared, "/prompt").await {
+        Ok(body) => body,
+        Err(Unanswered::Refused) => {
+            *device_asked = None;
+            return Answering::Refused;
+        }
+        Err(Unanswered::Silent) => return Answering::Silent,
+    };
+    if let Ok(prompt) = serde_json::from_slice::<Prompt>(&body) {
+        let remaining = prompt.exec_info.queue_remaining;
+        shared.health.send_if_modified(|health| std::mem::replace(&mut health.remaining, remaining) != remaining);
+    }
+    if device_asked.is_none_or(|at| at.elapsed() >= DEVICE_PACE)
+        && let Ok(body) = ask(shared, "/system_stats").await
+        && let Ok(stats) = serde_json::from_slice::<SystemStats>(&body)
+    {
+        *device_asked = Some(Instant::now());
+        let device = stats.devices.into_iter().next();
+        shared.health.send_if_modified(|health| {
+            let changed = health.device != device;
+            health.device = device;
+            changed
+        });
+    }
+    Answering::Yes
+}
+
+/// One request on a connection of its own. Any answer that is not a server error counts: the guard watches whether ComfyUI
+/// serves, not what.
+async fn ask(shared: &Shared, path: &str) -> Result<Vec<u8>, Unanswered> {
+    let exchange = async {
+        let stream = TcpStream::connect(shared.upstream).await.map_err(|_| Unanswered::Refused)?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|_| Unanswered::Silent)?;
+        let connection = tokio::spawn(connection);
+        let request = Request::get(path)
+            .header(header::HOST, &shared.upstream_host)
+            .header(header::CONNECTION, "close")
+            .body(Empty::<bytes::Bytes>::new())
+            .map_err(|_| Unanswered::Silent)?;
+        let answer = sender.send_request(request).await.map_err(|_| Unanswered::Silent)?;
+        if answer.status().is_server_error() {
+            return Err(Unanswered::Silent);
+        }
+        let body = Limited::new(answer.into_body(), LONGEST).collect().await;
+        connection.abort();
+        Ok(body.map_err(|_| Unanswered::Silent)?.to_bytes().to_vec())
+    };
+    timeout(PATIENCE, exchange).await.unwrap_or(Err(Unanswered::Silent))
+}

@@ -1,0 +1,86 @@
+//! What all threads of the gateway look at: settings, certificate, key, and how ComfyUI is.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use arc_swap::ArcSwap;
+use http::HeaderValue;
+use tokio::sync::{mpsc, watch};
+
+use super::GatewayError;
+use super::endpoint::health::Health;
+use super::judge::{Judge, Question};
+use super::tls;
+use crate::wire::message::{GatewaySettings, GatewaySetup, KeyState, TlsIdentity};
+
+/// The key in force: `number` grows with every change, and what was let in under a smaller one has to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct KeyEpoch {
+    /// Which key, counted from the start.
+    pub(crate) number: u64,
+    /// Whether there is one.
+    pub(crate) state: KeyState,
+}
+
+/// Shared by the link, the probe and the workers.
+pub(crate) struct Shared {
+    /// `[auth]`, `[proxy]`, `[log]` as they are now.
+    pub(crate) settings: ArcSwap<GatewaySettings>,
+    /// What new connections shake hands with.
+    pub(crate) tls: ArcSwap<rustls::ServerConfig>,
+    /// Where ComfyUI listens.
+    pub(crate) upstream: SocketAddr,
+    /// The `Host` that ComfyUI is told.
+    pub(crate) upstream_host: HeaderValue,
+    /// Who knows whether a key is right.
+    pub(crate) judge: Judge,
+    /// The key in force.
+    pub(crate) key: watch::Sender<KeyEpoch>,
+    /// How ComfyUI is.
+    pub(crate) health: watch::Sender<Health>,
+    /// Whether the gateway is ending.
+    pub(crate) draining: watch::Sender<bool>,
+    /// Connections that are open.
+    pub(crate) connections: AtomicUsize,
+    /// Sockets without a credential that are open.
+    pub(crate) anonymous_sockets: AtomicUsize,
+}
+
+impl Shared {
+    /// From the supervisor's first message.
+    pub(crate) fn new(setup: GatewaySetup, questions: mpsc::Sender<Question>) -> Result<Self, GatewayError> {
+        let host = HeaderValue::try_from(setup.upstream.to_string());
+        Ok(Self {
+            tls: ArcSwap::new(Arc::new(tls::server_config(&setup.identity)?)),
+            upstream_host: host.unwrap_or(HeaderValue::from_static("127.0.0.1")),
+            upstream: setup.upstream,
+            judge: Judge::new(questions)
+                .map_err(|source| GatewayError::System { step: "read random bytes", source })?,
+            key: watch::Sender::new(KeyEpoch { number: 0, state: setup.key }),
+            health: watch::Sender::new(Health::new(setup.comfyui, setup.gpu, setup.identity.not_after)),
+            draining: watch::Sender::new(false),
+            connections: AtomicUsize::new(0),
+            anonymous_sockets: AtomicUsize::new(0),
+            settings: ArcSwap::from_pointee(setup.settings),
+        })
+    }
+
+    /// Serves new connections with another certificate; one that cannot be used leaves the old one in force.
+    pub(crate) fn replace_identity(&self, identity: &TlsIdentity) {
+        match tls::server_config(identity) {
+            Ok(config) => {
+                self.tls.store(Arc::new(config));
+                self.health.send_modify(|health| health.certificate_ends = identity.not_after);
+                tracing::info!("new connections get the new certificate");
+            }
+            Err(error) => tracing::error!(%error, "the new certificate cannot be used; the old one stays"),
+        }
+    }
+
+    /// Another key: everything remembered is forgotten, and what rests on the old key ends.
+    pub(crate) fn replace_key(&self, state: KeyState) {
+        self.key.send_modify(|epoch| *epoch = KeyEpoch { number: epoch.number + 1, state });
+        self.judge.forget(self.key.borrow().number);
+    }
+}

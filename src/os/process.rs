@@ -1,0 +1,130 @@
+//! Processes: their ends, signals to them and to their groups, and what they leave behind.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+
+use nix::errno::Errno;
+use nix::sys::prctl;
+use nix::sys::signal::{self, Signal};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
+
+/// A process id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Pid(nix::unistd::Pid);
+
+impl Pid {
+    /// The id of a child that the standard library started.
+    pub(crate) fn of(child: &std::process::Child) -> Self {
+        Self(nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX)))
+    }
+}
+
+impl fmt::Display for Pid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The signals that the guard sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// SIGINT: ComfyUI cleans up.
+    Interrupt,
+    /// SIGTERM.
+    Terminate,
+    /// SIGKILL.
+    Kill,
+}
+
+impl Ending {
+    fn signal(self) -> Signal {
+        match self {
+            Self::Interrupt => Signal::SIGINT,
+            Self::Terminate => Signal::SIGTERM,
+            Self::Kill => Signal::SIGKILL,
+        }
+    }
+}
+
+/// Makes orphans of children come to this process instead of init, so that none is lost (`PR_SET_CHILD_SUBREAPER`).
+pub(crate) fn adopt_orphans() -> io::Result<()> {
+    Ok(prctl::set_child_subreaper(true)?)
+}
+
+/// Signals a child; one that has gone already is no error.
+pub(crate) fn end(pid: Pid, how: Ending) -> io::Result<()> {
+    gone_is_fine(signal::kill(pid.0, how.signal()))
+}
+
+/// Signals the whole process group that `leader` leads; a group that has gone already is no error.
+pub(crate) fn end_group(leader: Pid, how: Ending) -> io::Result<()> {
+    gone_is_fine(signal::killpg(leader.0, how.signal()))
+}
+
+fn gone_is_fine(result: nix::Result<()>) -> io::Result<()> {
+    match result {
+        Ok(()) | Err(Errno::ESRCH) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Collects one child that has ended, if there is one.
+pub(crate) fn reap() -> Option<(Pid, ExitStatus)> {
+    loop {
+        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::Exited(pid, code)) => return Some((Pid(pid), ExitStatus::from_raw(code << 8))),
+            Ok(WaitStatus::Signaled(pid, signal, _)) => {
+                return Some((Pid(pid), ExitStatus::from_raw(signal as i32)));
+            }
+            Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return None,
+            Ok(_) | Err(_) => {}
+        }
+    }
+}
+
+/// Waits, blocking, for one child and leaves nothing of it.
+#[cfg(test)]
+pub(crate) fn wait_for(pid: Pid) -> io::Result<()> {
+    waitid(Id::Pid(pid.0), WaitPidFlag::WEXITED)?;
+    Ok(())
+}
+
+/// The direct children of this process' main thread, adopted orphans included.
+///
+/// Empty where the kernel does not list them (`CONFIG_PROC_CHILDREN`).
+pub(crate) fn children() -> Vec<Pid> {
+    let own = std::process::id();
+    let list = fs::read_to_string(format!("/proc/self/task/{own}/children")).unwrap_or_default();
+    list.split_ascii_whitespace()
+        .filter_map(|id| id.parse().ok())
+        .map(|id| Pid(nix::unistd::Pid::from_raw(id)))
+        .collect()
+}
+
+/// Kills every direct child that is not in `known`; how many there were.
+///
+/// What a killed process had started comes to this process in turn: call again until none is left.
+pub(crate) fn kill_strangers(known: &[Pid]) -> usize {
+    let strangers: Vec<Pid> = children().into_iter().filter(|pid| !known.contains(pid)).collect();
+    for pid in &strangers {
+        if let Err(error) = end(*pid, Ending::Kill) {
+            tracing::warn!(pid = %pid, %error, "cannot kill a process that ComfyUI left behind");
+        }
+    }
+    strangers.len()
+}
+
+/// How a process ended, in words.
+pub(crate) fn describe(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit {code}"),
+        (None, Some(number)) => match Signal::try_from(number) {
+            Ok(signal) => format!("killed by {signal}"),
+            Err(_) => format!("killed by signal {number}"),
+        },
+        (None, None) => format!("{status:?}"),
+    }
+}

@@ -1,0 +1,217 @@
+//! ComfyUI's life: started, seen to serve, started again when it ends, stopped by the ladder, nothing left behind.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::backoff::{self, Death, Facts, Next};
+use super::environment;
+use super::ladder;
+use super::tail::Tail;
+use crate::config::OwnedComfyui;
+use crate::os::process::{self, Ending, Pid};
+use crate::os::spawn::{self, Identity, Plan};
+use crate::os::users::Account;
+use crate::units::Bytes;
+use crate::wire::message::{Answering, ProcessState};
+
+/// The ComfyUI that the guard owns.
+#[derive(Debug)]
+pub(crate) struct Comfyui {
+    settings: OwnedComfyui,
+    max_upload: Bytes,
+    account: Option<(Account, Identity)>,
+    tail: Tail,
+    life: Life,
+    in_a_row: u32,
+}
+
+#[derive(Debug)]
+enum Life {
+    /// Not running, due at this time.
+    Down { start_at: Instant, first: bool },
+    /// Running; since when it serves, if it does.
+    Up { pid: Pid, served_since: Option<Instant> },
+    /// Told to end.
+    Ending { pid: Pid, since: Instant, rung: Ending },
+    /// Not to be started again.
+    Failed { why: String },
+    /// Ended because the guard ends.
+    Gone,
+}
+
+impl Comfyui {
+    /// Due at once. `account`: as whom, where the guard may switch users.
+    pub(crate) fn new(settings: OwnedComfyui, max_upload: Bytes, account: Option<(Account, Identity)>) -> Self {
+        let life = Life::Down { start_at: Instant::now(), first: true };
+        Self { settings, max_upload, account, tail: Tail::default(), life, in_a_row: 0 }
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> Option<Pid> {
+        match &self.life {
+            Life::Up { pid, .. } | Life::Ending { pid, .. } => Some(*pid),
+            _ => None,
+        }
+    }
+
+    /// When [`Comfyui::act`] has something to do.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        match &self.life {
+            Life::Down { start_at, .. } => Some(*start_at),
+            Life::Ending { since, .. } => {
+                ladder::rung(self.settings.stop_timeout.0, since.elapsed()).1.map(|after| *since + after)
+            }
+            _ => None,
+        }
+    }
+
+    /// Starts it when it is due; climbs the stop ladder.
+    pub(crate) fn act(&mut self, now: Instant) {
+        match &self.life {
+            Life::Down { start_at, .. } if *start_at <= now => self.start(now),
+            Life::Ending { pid, since, rung } => {
+                let (next, _) = ladder::rung(self.settings.stop_timeout.0, now.duration_since(*since));
+                if next != *rung {
+                    let (pid, since) = (*pid, *since);
+                    tracing::warn!(%pid, "ComfyUI has not ended; next: {next:?}");
+                    self.life = Life::Ending { pid, since, rung: next };
+                    signal(pid, next);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn start(&mut self, now: Instant) {
+        if let Err(why) = self.try_start() {
+            tracing::error!("{why}");
+            self.plan_next(Death::NeverLived, Duration::ZERO, why, now);
+        }
+    }
+
+    fn try_start(&mut self) -> Result<(), String> {
+        let port = self.settings.port;
+        // ComfyUI would load for a minute and only then say that its port is taken.
+        TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+            .map_err(|error| format!("ComfyUI cannot be started: port {port} on 127.0.0.1 is not free ({error}); end the program that holds it (ss -ltnp) or set comfyui.port"))?;
+        let account = self.account.as_ref().map(|(account, _)| (account.name.as_str(), account.home.as_path()));
+        let environment = environment::environment(std::env::vars_os(), account, &self.settings);
+        let plan = Plan {
+            program: &self.settings.python,
+            name: &self.settings.python.to_string_lossy(),
+            arguments: &environment::arguments(&self.settings, self.max_upload),
+            environment: &environment,
+            directory: Some(&self.settings.directory),
+            identity: self.account.as_ref().map(|(_, identity)| identity.clone()),
+            channel: None,
+            piped: true,
+        };
+        let child = spawn::start(&plan).map_err(|error| format!("{error} (comfyui.python, comfyui.directory)"))?;
+        for pipe in child.output {
+            self.tail.follow(pipe).map_err(|error| format!("ComfyUI's output cannot be read: {error}"))?;
+        }
+        tracing::info!(pid = %child.pid, "ComfyUI started");
+        self.life = Life::Up { pid: child.pid, served_since: None };
+        Ok(())
+    }
+
+    /// The gateway has seen how its port answers.
+    pub(crate) fn observed(&mut self, answering: Answering, now: Instant) {
+        if let Life::Up { pid, served_since: served @ None } = &mut self.life
+            && answering == Answering::Yes
+        {
+            *served = Some(now);
+            tracing::info!(pid = %pid, "ComfyUI serves");
+        }
+    }
+
+    /// Notes a death; whether it was ComfyUI's.
+    pub(crate) fn died(&mut self, pid: Pid, status: ExitStatus, now: Instant) -> bool {
+        if self.pid() != Some(pid) {
+            return false;
+        }
+        let how = process::describe(status);
+        // What it started and left must neither hold its port nor outlive it.
+        signal(pid, Ending::Kill);
+        if let Life::Up { served_since, .. } = self.life {
+            let served = served_since.map_or(Duration::ZERO, |since| now.duration_since(since));
+            let death = if status.success() { Death::Asked } else { Death::Crash };
+            let last = self.tail.last().unwrap_or_default();
+            let why = format!("ComfyUI ended ({how}); its last line: {last}");
+            self.plan_next(death, served, why, now);
+        } else {
+            tracing::info!(%pid, how, "ComfyUI ended");
+            self.life = Life::Gone;
+        }
+        true
+    }
+
+    fn plan_next(&mut self, death: Death, served: Duration, why: String, now: Instant) {
+        match backoff::after_comfyui(Facts { death, in_a_row: self.in_a_row, served }) {
+            Next::Restart { after, in_a_row } => {
+                if death == Death::Asked {
+                    tracing::info!("{why}; started again");
+                } else {
+                    tracing::warn!("{why}; started again in {after:?}");
+                }
+                self.in_a_row = in_a_row;
+                self.life = Life::Down { start_at: now + after, first: false };
+            }
+            Next::GiveUp => {
+                tracing::error!(
+                    "{why}; that was once too often: it is not started again until SIGHUP or a restart of the guard"
+                );
+                self.life = Life::Failed { why };
+            }
+        }
+    }
+
+    /// A reload: a ComfyUI that was given up gets another chance; a change of its settings counts from its next start.
+    pub(crate) fn reload(&mut self, settings: OwnedComfyui, max_upload: Bytes, now: Instant) {
+        // Port and user are bound into the other processes: they change with a restart of the guard.
+        let (port, user, groups) = (self.settings.port, self.settings.user.clone(), self.settings.groups.clone());
+        self.settings = OwnedComfyui { port, user, groups, ..settings };
+        self.max_upload = max_upload;
+        if matches!(self.life, Life::Failed { .. }) {
+            self.in_a_row = 0;
+            self.life = Life::Down { start_at: now, first: false };
+        }
+    }
+
+    /// Begins the stop.
+    pub(crate) fn stop(&mut self, now: Instant) {
+        match self.life {
+            Life::Up { pid, .. } => {
+                self.life = Life::Ending { pid, since: now, rung: Ending::Interrupt };
+                signal(pid, Ending::Interrupt);
+            }
+            Life::Ending { .. } => {}
+            _ => self.life = Life::Gone,
+        }
+    }
+
+    /// Whether nothing of it runs, and nothing will.
+    pub(crate) fn is_gone(&self) -> bool {
+        matches!(self.life, Life::Gone)
+    }
+
+    /// What the gateway is told.
+    pub(crate) fn state(&self) -> ProcessState {
+        match &self.life {
+            Life::Up { served_since: Some(_), .. } => ProcessState::Running,
+            Life::Up { .. } | Life::Down { first: true, .. } => ProcessState::Starting,
+            Life::Down { .. } => ProcessState::Restarting,
+            Life::Failed { why } => ProcessState::Failed { why: why.chars().take(500).collect() },
+            Life::Ending { .. } | Life::Gone => ProcessState::Stopping,
+        }
+    }
+}
+
+fn signal(leader: Pid, how: Ending) {
+    if let Err(error) = process::end_group(leader, how) {
+        tracing::error!(pid = %leader, %error, "ComfyUI's process group cannot be signalled");
+    }
+}

@@ -1,0 +1,87 @@
+//! What `systemctl status` says, and when guests can be served. Pure.
+
+use crate::wire::message::{Answering, KeyState, ProcessState};
+
+/// What is known.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Facts<'a> {
+    /// Whether the gateway accepts guests.
+    pub(crate) gateway_ready: bool,
+    /// `auth.enabled`
+    pub(crate) auth: bool,
+    /// Whether there is a key.
+    pub(crate) key: KeyState,
+    /// ComfyUI's process.
+    pub(crate) comfyui: &'a ProcessState,
+    /// How its port answers.
+    pub(crate) answering: Answering,
+    /// Where guests come in, for people.
+    pub(crate) address: &'a str,
+}
+
+/// Whether READY may be said, and the status line.
+///
+/// READY means: whoever may be served now is served. A missing key or a ComfyUI that was given up will not mend itself while
+/// the service manager waits, so neither holds READY back: the unit is up and says what to do.
+pub(crate) fn describe(facts: Facts<'_>) -> (bool, String) {
+    if !facts.gateway_ready {
+        return (false, "The gateway is starting".to_owned());
+    }
+    if facts.auth && facts.key == KeyState::Missing {
+        return (true, "No key: nobody is let in. Run: comfy-guard set-key".to_owned());
+    }
+    match (facts.comfyui, facts.answering) {
+        (ProcessState::Failed { why }, _) => (true, format!("ComfyUI was given up: {why}")),
+        (ProcessState::Stopping, _) => (true, "Stopping".to_owned()),
+        (ProcessState::Starting, _) => (false, "ComfyUI is starting".to_owned()),
+        (ProcessState::Restarting, _) => (false, "ComfyUI is being started again".to_owned()),
+        (ProcessState::External, Answering::Unknown) => (false, "Asking ComfyUI".to_owned()),
+        (_, Answering::Yes) => (true, format!("Serving on {}", facts.address)),
+        (ProcessState::External, _) => (true, "The external ComfyUI does not answer".to_owned()),
+        (_, Answering::Refused) => (false, "ComfyUI is restarting itself".to_owned()),
+        (_, Answering::Silent | Answering::Unknown) => (false, "ComfyUI does not answer".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(comfyui: &ProcessState, answering: Answering) -> Facts<'_> {
+        let address = "https://[::]:443";
+        Facts { gateway_ready: true, auth: true, key: KeyState::Set, comfyui, answering, address }
+    }
+
+    #[test]
+    fn ready_is_said_when_guests_are_served_or_somebody_has_to_act() {
+        let failed = ProcessState::Failed { why: "exit 1".to_owned() };
+        let table = [
+            (ProcessState::Starting, Answering::Unknown, false),
+            (ProcessState::Running, Answering::Yes, true),
+            (ProcessState::Running, Answering::Refused, false),
+            (ProcessState::Restarting, Answering::Refused, false),
+            (ProcessState::External, Answering::Unknown, false),
+            (ProcessState::External, Answering::Yes, true),
+            (ProcessState::External, Answering::Silent, true),
+            (failed, Answering::Refused, true),
+        ];
+        for (comfyui, answering, ready) in table {
+            assert_eq!(describe(facts(&comfyui, answering)).0, ready, "{comfyui:?} {answering:?}");
+        }
+    }
+
+    #[test]
+    fn without_a_key_the_unit_is_up_and_says_what_to_do() {
+        let missing = Facts { key: KeyState::Missing, ..facts(&ProcessState::Starting, Answering::Unknown) };
+        let (ready, text) = describe(missing);
+        assert!(ready && text.contains("comfy-guard set-key"));
+        let open = Facts { auth: false, ..missing };
+        assert!(!describe(open).0, "without authentication no key is needed, and ComfyUI is awaited");
+    }
+
+    #[test]
+    fn nothing_is_ready_without_the_gateway() {
+        let down = Facts { gateway_ready: false, ..facts(&ProcessState::Running, Answering::Yes) };
+        assert!(!describe(down).0);
+    }
+}

@@ -1,0 +1,252 @@
+//! Start-up: everything that may need root, in its order, then the step down; nothing of the network is read here.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use crate::config::{Comfyui as ComfyuiSettings, Config, OwnedComfyui};
+use crate::credential::authority::{self, AuthorityError};
+use crate::credential::identity::{self, IdentityError};
+use crate::credential::key_file::{self, KeyFileError};
+use crate::credential::names::host_names;
+use crate::credential::phc::Phc;
+use crate::os::descriptors;
+use crate::os::files;
+use crate::os::privilege::{self, PrivilegeError};
+use crate::os::spawn::Identity;
+use crate::os::systemd;
+use crate::os::users::{self, Account, Uid, UserError};
+use crate::wire::message::TlsIdentity;
+
+/// Where the key comes from.
+#[derive(Debug)]
+pub(crate) enum KeySource {
+    /// `auth.key_file`, written by `set-key`.
+    Configured,
+    /// `run --api-key-file`: a hash or a plain key.
+    File(PathBuf),
+    /// `COMFYUI_API_KEY` or `--api-key`, hashed already.
+    Given(Phc),
+}
+
+/// What stops a start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    /// A configured user does not exist.
+    #[error(transparent)]
+    User(#[from] UserError),
+    /// The step down from root failed.
+    #[error(transparent)]
+    Privilege(#[from] PrivilegeError),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {source}{}", hint(source))]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// The sockets from systemd are not what the configuration needs.
+    #[error("the sockets passed by the service manager cannot be used: {0}")]
+    PassedSockets(io::Error),
+    /// A passed socket has a name that means nothing.
+    #[error(
+        "the service manager passed a socket named \"{0}\"; the names are \"https\" and \"http_redirect\" (FileDescriptorName= in the socket unit)"
+    )]
+    SocketName(String),
+    /// The state directory cannot be made.
+    #[error("the state directory {} cannot be prepared: {source}", path.display())]
+    State {
+        /// Which.
+        path: PathBuf,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The guard's own certificate cannot be made.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+    /// The key given to `run` cannot be used.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
+    /// The process could not be prepared.
+    #[error("cannot {step}: {source}")]
+    System {
+        /// What was being done.
+        step: &'static str,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => "; ports below 1024 need root, a socket unit, or CAP_NET_BIND_SERVICE",
+        io::ErrorKind::AddrInUse => "; another program holds it (ss -ltnp shows which)",
+        _ => "",
+    }
+}
+
+/// As whom each process runs, where the guard may switch users.
+#[derive(Debug)]
+pub(crate) struct Users {
+    /// The gateway and the sensor.
+    pub(crate) network: Option<Identity>,
+    /// ComfyUI.
+    pub(crate) comfyui: Option<(Account, Identity)>,
+    /// The owners that a key file may have.
+    pub(crate) key_owners: Vec<Uid>,
+}
+
+/// What a start has brought together.
+#[derive(Debug)]
+pub(crate) struct Started {
+    /// Listening, `https` first.
+    pub(crate) sockets: Vec<OwnedFd>,
+    /// How many of them speak TLS.
+    pub(crate) https_sockets: usize,
+    /// As whom.
+    pub(crate) users: Users,
+    /// The key's hash, if there is one.
+    pub(crate) key: Option<Phc>,
+    /// The certificate.
+    pub(crate) identity: TlsIdentity,
+}
+
+/// Carries the start-up out. Call before any thread exists.
+pub(crate) fn prepare(config: &Config, source: &KeySource) -> Result<Started, StartError> {
+    let (https, redirect) = listen(config)?;
+    if let Err(error) = descriptors::raise_limit() {
+        tracing::warn!(%error, "the limit of open files cannot be raised");
+    }
+    let service = privilege::is_root().then(|| users::lookup_user(&config.service.user)).transpose()?;
+    let users = find_users(config, service.as_ref())?;
+    // As root, so that files in places which only root may enter can be named too.
+    let key = read_key(&config.auth.key_file, source, &users.key_owners)?;
+    let configured =
+        config.tls.identity.as_ref().map(|pair| load_pair(&pair.certificate, &pair.private_key)).transpose()?;
+    prepare_state(&config.state.directory, service.as_ref())?;
+    if let Some(account) = &service {
+        privilege::become_user(account.uid.0, account.gid.0)?;
+    }
+    privilege::harden_self()?;
+    let identity = match configured {
+        Some(identity) => identity,
+        None => own_identity(config)?,
+    };
+    let https_sockets = https.len();
+    let sockets = https.into_iter().chain(redirect).collect();
+    Ok(Started { sockets, https_sockets, users, key, identity })
+}
+
+/// The sockets from the service manager where there are any of that name, else the configured addresses.
+fn listen(config: &Config) -> Result<(Vec<OwnedFd>, Vec<OwnedFd>), StartError> {
+    let (mut https, mut redirect) = (Vec::new(), Vec::new());
+    for (name, socket) in systemd::passed_sockets().map_err(StartError::PassedSockets)? {
+        match name.as_str() {
+            "https" => https.push(socket),
+            "http_redirect" => redirect.push(socket),
+            _ => return Err(StartError::SocketName(name)),
+        }
+    }
+    for (sockets, addresses) in [(&mut https, &config.listen.https), (&mut redirect, &config.listen.http_redirect)] {
+        if sockets.is_empty() {
+            for address in addresses {
+                sockets.push(bind(*address, addresses)?);
+            }
+        }
+    }
+    Ok((https, redirect))
+}
+
+/// `[::]` also takes IPv4, unless an IPv4 address with the same port is configured beside it.
+fn bind(address: SocketAddr, all: &[SocketAddr]) -> Result<OwnedFd, StartError> {
+    let dual_stack = !all.iter().any(|other| other.is_ipv4() && other.port() == address.port());
+    descriptors::listen_on(address, dual_stack).map_err(|source| StartError::Listen { address, source })
+}
+
+fn find_users(config: &Config, service: Option<&Account>) -> Result<Users, StartError> {
+    let own = service.map_or_else(users::effective_uid, |account| account.uid);
+    let key_owners = vec![Uid(0), own];
+    if !privilege::may_switch_users() {
+        tracing::info!("without the privilege to switch users, every process runs as the caller");
+        return Ok(Users { network: None, comfyui: None, key_owners });
+    }
+    let network = users::lookup_user(&config.service.network_user)?;
+    let network = Some(Identity { uid: network.uid.0, gid: network.gid.0, groups: Vec::new() });
+    let comfyui = match &config.comfyui {
+        ComfyuiSettings::Owned(settings) => Some(comfyui_user(settings)?),
+        ComfyuiSettings::External(_) => None,
+    };
+    Ok(Users { network, comfyui, key_owners })
+}
+
+fn comfyui_user(settings: &OwnedComfyui) -> Result<(Account, Identity), StartError> {
+    let account = users::lookup_user(&settings.user)?;
+    let mut groups = Vec::new();
+    for name in &settings.groups {
+        match users::lookup_group(name) {
+            Ok(gid) => groups.push(gid.0),
+            // A box without a GPU has no render group: no reason to refuse the start.
+            Err(error) => tracing::warn!(%error, "comfyui.groups"),
+        }
+    }
+    let identity = Identity { uid: account.uid.0, gid: account.gid.0, groups };
+    Ok((account, identity))
+}
+
+/// The hash of the key. A configured key file that is missing or refused is told and leaves everything closed: the gateway
+/// then explains to every guest what to do. What was given to `run` by hand has to work.
+pub(crate) fn read_key(configured: &Path, source: &KeySource, owners: &[Uid]) -> Result<Option<Phc>, KeyFileError> {
+    match source {
+        KeySource::Given(phc) => Ok(Some(phc.clone())),
+        KeySource::File(path) => {
+            let given = key_file::read_plain_or_phc(path, owners)?;
+            if let Some(weakness) = given.weakness {
+                tracing::warn!("the key in {} is weak: {weakness}", path.display());
+            }
+            Ok(Some(given.phc))
+        }
+        KeySource::Configured => match key_file::read(configured, owners) {
+            Ok(stored) => Ok(Some(stored.phc)),
+            Err(error) => {
+                tracing::error!("{error}");
+                Ok(None)
+            }
+        },
+    }
+}
+
+/// A certificate and its key from PEM files, with what is to be said about them.
+pub(crate) fn load_pair(certificate: &Path, private_key: &Path) -> Result<TlsIdentity, IdentityError> {
+    let identity = identity::load_pem(certificate, private_key)?;
+    for warning in identity.warnings(SystemTime::now()) {
+        tracing::warn!("{warning}");
+    }
+    tracing::info!(fingerprint = %identity.fingerprint, certificate = %certificate.display(), "certificate loaded");
+    Ok(for_gateway(identity))
+}
+
+/// The certificate that the guard makes itself.
+pub(crate) fn own_identity(config: &Config) -> Result<TlsIdentity, AuthorityError> {
+    let names = host_names(&config.tls.names);
+    let made = authority::ensure(&config.state.directory, &names, SystemTime::now())?;
+    if let Some(reason) = &made.renewed {
+        tracing::info!("own certificate made: {reason}; `comfy-guard ca` prints the root to trust");
+    }
+    tracing::info!(fingerprint = %made.identity.fingerprint, "own certificate");
+    Ok(for_gateway(made.identity))
+}
+
+fn for_gateway(identity: identity::Identity) -> TlsIdentity {
+    TlsIdentity { chain: identity.chain, key: identity.key, not_after: identity.not_after }
+}
+
+fn prepare_state(path: &Path, owner: Option<&Account>) -> Result<(), StartError> {
+    let owner = owner.map(|account| (account.uid, account.gid));
+    files::private_directory(path, owner).map_err(|source| StartError::State { path: path.to_owned(), source })
+}

@@ -1,0 +1,187 @@
+//! The messages: everything that passes between the supervisor and a role.
+
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use super::line::Line;
+use crate::config::{Auth, Log, Proxy};
+use crate::secret::Secret;
+
+/// Supervisor to gateway.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum ToGateway {
+    /// First of all, once: what to serve with. The listening sockets come with it, `https` first.
+    Setup(Box<GatewaySetup>),
+    /// The configuration was read again.
+    Settings(Box<GatewaySettings>),
+    /// The certificate was loaded again.
+    Identity(Box<TlsIdentity>),
+    /// Whether there is a key now; every change ends what rests on the old one.
+    Key(KeyState),
+    /// What [`FromGateway::Judge`] asked.
+    Verdict {
+        /// The question's number.
+        ticket: u64,
+        /// The answer.
+        verdict: Verdict,
+    },
+    /// What the supervisor knows of ComfyUI's process.
+    Comfyui(ProcessState),
+    /// What the sensor read last.
+    Gpu(GpuReading),
+    /// Are you alive? To be answered with the same number.
+    Check(u64),
+    /// Take no more guests, let running answers end within this time, then say [`FromGateway::Drained`].
+    Drain(Duration),
+}
+
+/// Gateway to supervisor.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum FromGateway {
+    /// Guests are being accepted.
+    Ready,
+    /// A line for the log.
+    Log(Line),
+    /// Is this the key?
+    Judge {
+        /// Chosen by the gateway, given back with the verdict.
+        ticket: u64,
+        /// What a guest presented.
+        key: Secret<Vec<u8>>,
+    },
+    /// How ComfyUI's port answered; said when it changes.
+    Observed(Answering),
+    /// The answer to [`ToGateway::Check`].
+    Checked(u64),
+    /// No guest is left.
+    Drained,
+}
+
+/// Supervisor to sensor.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum ToSensor {
+    /// First of all, once.
+    Setup(Log),
+    /// As for the gateway.
+    Check(u64),
+}
+
+/// Sensor to supervisor.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum FromSensor {
+    /// Readings follow.
+    Ready,
+    /// A line for the log.
+    Log(Line),
+    /// The truth about the GPU.
+    Reading(GpuReading),
+    /// The answer to [`ToSensor::Check`].
+    Checked(u64),
+}
+
+/// Everything that the gateway starts with.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct GatewaySetup {
+    /// What a reload can change.
+    pub(crate) settings: GatewaySettings,
+    /// The certificate and its key.
+    pub(crate) identity: TlsIdentity,
+    /// Whether there is a key.
+    pub(crate) key: KeyState,
+    /// Where ComfyUI listens.
+    pub(crate) upstream: SocketAddr,
+    /// What the supervisor knows of ComfyUI's process.
+    pub(crate) comfyui: ProcessState,
+    /// What the sensor read last.
+    pub(crate) gpu: GpuReading,
+    /// How many of the passed sockets speak TLS; the rest redirect.
+    pub(crate) https_sockets: usize,
+    /// Threads that serve guests.
+    pub(crate) workers: usize,
+}
+
+/// What the gateway takes from the configuration.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct GatewaySettings {
+    /// `[auth]`
+    pub(crate) auth: Auth,
+    /// `[proxy]`
+    pub(crate) proxy: Proxy,
+    /// `[log]`
+    pub(crate) log: Log,
+}
+
+/// A certificate chain with its key, as rustls takes them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct TlsIdentity {
+    /// DER certificates, the leaf first.
+    pub(crate) chain: Vec<Vec<u8>>,
+    /// The private key in PEM.
+    pub(crate) key: Secret<Vec<u8>>,
+    /// When the leaf ends.
+    pub(crate) not_after: SystemTime,
+}
+
+/// Whether anybody can be let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum KeyState {
+    /// There is a key.
+    Set,
+    /// There is none, or its file was refused: nothing is proxied.
+    Missing,
+}
+
+/// The answer to "is this the key?".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Verdict {
+    /// It is.
+    Right,
+    /// It is not.
+    Wrong,
+    /// Too many ask at once; ask again.
+    Busy,
+}
+
+/// What the supervisor knows of ComfyUI's process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum ProcessState {
+    /// Started, has not answered yet.
+    Starting,
+    /// Has answered since it was started.
+    Running,
+    /// Ended, and will be started again.
+    Restarting,
+    /// Ended too often: somebody has to look.
+    Failed {
+        /// Why, for the operator.
+        why: String,
+    },
+    /// The guard itself is ending.
+    Stopping,
+    /// Somebody else's process.
+    External,
+}
+
+/// How ComfyUI's port answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Answering {
+    /// It has not been asked yet.
+    Unknown,
+    /// As it should.
+    Yes,
+    /// Nothing listens.
+    Refused,
+    /// Something listens and does not answer in time, or not as ComfyUI does.
+    Silent,
+}
+
+/// What the sensor knows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum GpuReading {
+    /// Not read yet.
+    Unknown,
+    /// This machine has no NVIDIA library or no device.
+    Absent,
+}
