@@ -12,6 +12,7 @@ import subprocess
 import pytest
 
 from harness import places, procs
+from harness.guard import strong_key
 from harness.wait import until
 
 CAP = {"KILL": 5, "SETGID": 6, "SETUID": 7}
@@ -158,8 +159,9 @@ def test_started_by_a_plain_user_everything_runs_as_that_user(fresh):
 
     who = pwd.getpwnam("nobody")
     launcher = ["setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all"]
-    running = fresh(as_root=False, key=None, before=lambda guard: (give_away(guard), guard.set_key("9a" * 32)), launcher=launcher)
-    running.key = "9a" * 32
+    key = strong_key()
+    running = fresh(as_root=False, key=None, before=lambda guard: (give_away(guard), guard.set_key(key)), launcher=launcher)
+    running.key = key
     assert running.get("/queue", key=True).status == 200
     for role, pid in running.pids().items():
         assert ids(pid, "Uid") == [who.pw_uid] * 4, role

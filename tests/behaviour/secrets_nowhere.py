@@ -11,6 +11,7 @@ from urllib.parse import quote
 import pytest
 
 from harness import procs
+from harness.guard import strong_key
 from harness.wait import until
 
 
@@ -88,7 +89,7 @@ def test_answers_repeat_no_credential(guard):
 
 def test_environment_key_does_not_stay_in_the_supervisor(fresh):
     """COMFYUI_API_KEY is hashed in memory and wiped: nobody reads it from /proc afterwards, nor finds it in a child."""
-    key = "c0ffee" * 10 + "0123"
+    key = strong_key()
     running = fresh(key=None, env={"COMFYUI_API_KEY": key})
     running.key = key
     assert running.get("/queue", key=True).status == 200
