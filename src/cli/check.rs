@@ -1,13 +1,16 @@
 //! `comfy-guard check`: is all that a start needs there? Starts nothing, changes nothing, tells everything at once.
 
-use std::fs::{File, Metadata};
+use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use super::{Exit, Failure, Global};
 use crate::config::{self, Comfyui, Config, Sources};
-use crate::os::users::{self, UserError};
+use crate::credential::identity::{self, IdentityError};
+use crate::credential::key_file;
+use crate::os::users::{self, Uid, UserError};
 
 /// What a start would fail on. Each names the key and the cure.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +26,8 @@ enum Lack {
     #[error("{key}: {path} may not be executed; name a Python interpreter, or mend it with `chmod +x {path}`")]
     NotExecutable { key: &'static str, path: PathBuf },
     #[error("{key}: {source}")]
+    Identity { key: &'static str, source: IdentityError },
+    #[error("{key}: {source}")]
     Account { key: &'static str, source: UserError },
 }
 
@@ -36,7 +41,7 @@ struct Report {
 }
 
 /// What is looked at, in the order of the configuration. A further check is a further line here.
-const CHECKS: &[fn(&Config, &mut Report)] = &[identity, comfyui, accounts];
+const CHECKS: &[fn(&Config, &mut Report)] = &[identity, key, comfyui, accounts];
 
 /// Checks the configuration and what it names.
 ///
@@ -70,17 +75,25 @@ fn examine(config: &Config) -> Report {
     report
 }
 
-/// The PEM files can be read; what they hold is judged by the room that loads them.
+/// The PEM files hold a pair that can be served.
 fn identity(config: &Config, report: &mut Report) {
     let Some(pair) = &config.tls.identity else { return };
-    for (key, path) in [("tls.certificate", &pair.certificate), ("tls.private_key", &pair.private_key)] {
-        if let Some(metadata) = reach(key, path, report) {
-            if !metadata.is_file() {
-                report.lacks.push(Lack::NotAFile { key, path: path.clone() });
-            } else if let Err(source) = File::open(path) {
-                report.lacks.push(Lack::Unreachable { key, path: path.clone(), source });
-            }
-        }
+    match identity::load_pem(&pair.certificate, &pair.private_key) {
+        Ok(loaded) => report.warnings.extend(loaded.warnings(SystemTime::now())),
+        Err(source) => report.lacks.push(Lack::Identity { key: "tls", source }),
+    }
+}
+
+/// The key file is one that a start believes. Without it the guard starts all the same and lets nobody in.
+fn key(config: &Config, report: &mut Report) {
+    if !config.auth.enabled {
+        return report
+            .warnings
+            .push("auth.enabled = false: whoever reaches the address runs code on this machine".to_owned());
+    }
+    let own = users::lookup_user(&config.service.user).map_or_else(|_| users::effective_uid(), |account| account.uid);
+    if let Err(error) = key_file::read(&config.auth.key_file, &[Uid(0), users::effective_uid(), own]) {
+        report.warnings.push(format!("auth.key_file: {error}; until then nobody is let in"));
     }
 }
 
@@ -144,6 +157,8 @@ fn reach(key: &'static str, path: &Path, report: &mut Report) -> Option<Metadata
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::credential::phc::Phc;
+    use crate::secret::Secret;
     use std::fs;
 
     /// A ComfyUI's folder with an interpreter, and a configuration that names them.
@@ -154,9 +169,12 @@ mod tests {
         fs::write(at("python"), "#!/bin/sh\n").unwrap();
         fs::set_permissions(at("python"), PermissionsExt::from_mode(0o755)).unwrap();
         fs::write(at("config.toml"), "").unwrap();
+        let phc = Phc::hash(&Secret::new(b"0123456789abcdef0123456789abcdef".to_vec())).unwrap();
+        key_file::write(Path::new(&at("key")), &phc, None).unwrap();
         let variables = [
             ("COMFYUI__DIRECTORY", at("")),
             ("COMFYUI__PYTHON", "python".to_owned()),
+            ("AUTH__KEY_FILE", at("key")),
             ("COMFYUI__GROUPS", "root".to_owned()),
             ("COMFYUI__USER", "nobody".to_owned()),
             ("SERVICE__USER", "daemon".to_owned()),
@@ -199,8 +217,7 @@ mod tests {
         ];
         let (lacks, warnings) = examined(&variables, &further);
         for line in [
-            "tls.certificate: ".to_owned() + folder + " is not a regular file",
-            "tls.private_key: /nowhere/key.pem cannot be reached: No such file".to_owned(),
+            "tls: ".to_owned() + folder + " is not a regular file",
             "comfyui.directory: there is no ".to_owned() + folder + "/main.py",
             "python may not be executed".to_owned(),
         ] {
@@ -227,10 +244,18 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_is_missing_is_worth_a_word() {
+        let (desk, variables) = desk();
+        fs::remove_file(desk.path().join("key")).unwrap();
+        let (lacks, warnings) = examined(&variables, &[]);
+        assert!(lacks.is_empty() && warnings.contains("set a key with `comfy-guard set-key`"), "{lacks} {warnings}");
+    }
+
+    #[test]
     fn somebody_elses_comfyui_is_not_looked_for() {
         let (desk, _) = desk();
         let file = desk.path().join("config.toml");
-        fs::write(&file, "comfyui.external = \"127.0.0.1:9\"\nservice = { user = \"daemon\", network_user = \"bin\" }")
+        fs::write(&file, "auth.key_file = \"key\"\ncomfyui.external = \"127.0.0.1:9\"\nservice = { user = \"daemon\", network_user = \"bin\" }")
             .unwrap();
         let variables = [("COMFY_GUARD_CONFIG".to_owned(), file.to_str().unwrap().to_owned())];
         assert_eq!(examined(&variables, &[]), (String::new(), String::new()));

@@ -149,7 +149,7 @@ impl Merged {
         let known = KEYS.iter().find(|(key, shape)| *shape != Shape::Table && variable_of(key) == name);
         match known {
             Some((key, shape)) => self.add_value(&segments(key), shaped(value, *shape), place),
-            None => self.findings.push(Finding { place, message: names_no_key(name) }),
+            None => self.findings.extend(names_no_key(name).map(|message| Finding { place, message })),
         }
     }
 
@@ -187,13 +187,20 @@ fn variable_of(key: &str) -> String {
     format!("{PREFIX}{}", key.replace('.', "__").to_uppercase())
 }
 
-fn names_no_key(name: &str) -> String {
+/// What is wrong with a variable that names no key; nothing where it looks like none and may be a script's own
+/// (`COMFY_GUARD_BIN`).
+fn names_no_key(name: &str) -> Option<String> {
     let squeezed = |text: &str| text.to_uppercase().replace("__", "_");
     let near = KEYS.iter().map(|(key, _)| variable_of(key)).find(|known| squeezed(known) == squeezed(name));
     match near {
-        Some(known) if known == name => format!("is a table; write one variable for each entry, as in {known}__NAME"),
-        Some(known) => format!("names no key; did you mean {known}?"),
-        None => "names no key; write COMFY_GUARD_SECTION__KEY, as in COMFY_GUARD_AUTH__KEY_FILE".to_owned(),
+        Some(known) if known == name => {
+            Some(format!("is a table; write one variable for each entry, as in {known}__NAME"))
+        }
+        Some(known) => Some(format!("names no key; did you mean {known}?")),
+        None if name.contains("__") => {
+            Some("names no key; write COMFY_GUARD_SECTION__KEY, as in COMFY_GUARD_AUTH__KEY_FILE".to_owned())
+        }
+        None => None,
     }
 }
 

@@ -80,9 +80,6 @@ pub(crate) enum IdentityError {
     /// Over the limit.
     #[error("{path} is larger than {limit} bytes, so it is not a PEM file of certificates or a key", path = .path.display())]
     TooLarge { path: PathBuf, limit: usize },
-    /// Everybody on the machine could be this server.
-    #[error("every user can read the private key {path} (mode {mode:04o}); `chmod 600 {path}`", path = .path.display())]
-    KeyOpenToOthers { path: PathBuf, mode: u32 },
     /// No section `CERTIFICATE`.
     #[error("{path} holds no certificate in PEM form (a section that begins with -----BEGIN CERTIFICATE-----)", path = .path.display())]
     NoCertificate { path: PathBuf },
@@ -112,7 +109,7 @@ pub(crate) enum IdentityError {
 pub(crate) fn load_pem(certificate: &Path, private_key: &Path) -> Result<Identity, IdentityError> {
     let chain = load_certificates(certificate)?;
     let (key_pem, key_facts) = read(private_key, KEY_LIMIT)?;
-    let key_remark = judge_key_mode(private_key, &key_facts)?;
+    let key_remark = judge_key_mode(private_key, &key_facts);
     let key = parse_key(private_key, &key_pem)?;
     check_pair(certificate, private_key, &chain, &key)?;
 
@@ -167,13 +164,16 @@ fn parse_chain(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, 
     Ok(chain)
 }
 
-/// Others may not read it at all; a group may (Debian's `ssl-cert`), with a warning.
-fn judge_key_mode(path: &Path, facts: &Facts) -> Result<Option<String>, IdentityError> {
-    if facts.mode & 0o007 != 0 {
-        return Err(IdentityError::KeyOpenToOthers { path: path.to_owned(), mode: facts.mode });
-    }
-    let remark = || format!("the private key {} is open to its group (mode {:04o})", path.display(), facts.mode);
-    Ok((facts.mode & 0o070 != 0).then(remark))
+/// A remark on a key that others can read. It is not refused, as nginx and Caddy do not refuse it either: tools that renew
+/// certificates choose the mode, and a guard that does not start protects nobody.
+fn judge_key_mode(path: &Path, facts: &Facts) -> Option<String> {
+    let whom = match facts.mode {
+        mode if mode & 0o007 != 0 => "every user of this machine",
+        mode if mode & 0o070 != 0 => "its group",
+        _ => return None,
+    };
+    let path = path.display();
+    Some(format!("the private key {path} is open to {whom} (mode {:04o}): `chmod 600 {path}`", facts.mode))
 }
 
 fn parse_key(path: &Path, pem: &[u8]) -> Result<PrivateKeyDer<'static>, IdentityError> {

@@ -49,6 +49,8 @@ pub(crate) use start::{KeySource, StartError};
 const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 /// How often the files are looked at.
 const WATCH_INTERVAL: Duration = Duration::from_millis(500);
+/// How often the certificate is looked at without cause: its end comes closer by itself, and the guard renews its own.
+const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(12 * 3600);
 /// How soon strangers are looked for again while some are dying.
 const SWEEP_PAUSE: Duration = Duration::from_millis(20);
 /// Threads that serve guests at the most: two are plenty on a GPU box, four never hurt.
@@ -148,7 +150,8 @@ impl Supervisor {
     async fn work(mut self, mut events: mpsc::Receiver<Event>) {
         let mut check = tokio::time::interval(watchdog_pace());
         let mut watch = tokio::time::interval(WATCH_INTERVAL);
-        for ticker in [&mut check, &mut watch] {
+        let mut certificate = tokio::time::interval_at(Instant::now() + CERTIFICATE_INTERVAL, CERTIFICATE_INTERVAL);
+        for ticker in [&mut check, &mut watch, &mut certificate] {
             ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
         }
         while !self.is_over() {
@@ -159,6 +162,7 @@ impl Supervisor {
                 event = events.recv() => if let Some(event) = event { self.handle(event) },
                 _ = check.tick() => self.check(),
                 _ = watch.tick() => self.look_at_files(),
+                _ = certificate.tick() => self.reload_identity(),
                 () = tokio::time::sleep_until(due) => {}
             }
         }

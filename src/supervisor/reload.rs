@@ -120,7 +120,8 @@ impl Supervisor {
         }
     }
 
-    fn reload_identity(&mut self) {
+    /// Loads the certificate again; the guard's own is renewed when its time has come.
+    pub(super) fn reload_identity(&mut self) {
         let loaded = match &self.orders.config.tls.identity {
             Some(pair) => start::load_pair(&pair.certificate, &pair.private_key).map_err(|error| error.to_string()),
             None => start::own_identity(&self.orders.config).map_err(|error| error.to_string()),

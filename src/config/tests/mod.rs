@@ -159,7 +159,7 @@ fn a_variable_that_names_no_key_is_refused() {
     for (name, value, expected) in [
         ("COMFY_GUARD_AUTH_ENABLED", "false", "did you mean COMFY_GUARD_AUTH__ENABLED?"),
         ("COMFY_GUARD_auth__enabled", "false", "did you mean COMFY_GUARD_AUTH__ENABLED?"),
-        ("COMFY_GUARD_NOTHING", "", "names no key; write"),
+        ("COMFY_GUARD_AUTH__NOTHING", "", "names no key; write"),
         ("COMFY_GUARD_COMFYUI__ENVIRONMENT", "A=B", "one variable for each entry"),
         ("COMFY_GUARD_COMFYUI__ENVIRONMENT__1A", "x", "\"1A\" is not the name"),
         ("COMFY_GUARD_LOG__ACCESS", "maybe", "expected a boolean"),
@@ -168,6 +168,11 @@ fn a_variable_that_names_no_key_is_refused() {
         let told = Desk::with(LEAST).variable(name, value).findings();
         assert!(told.starts_with(&format!("environment variable {name}: ")) && told.contains(expected), "{told}");
     }
+}
+
+#[test]
+fn a_variable_that_looks_like_no_key_is_somebody_elses() {
+    assert!(Desk::with(LEAST).variable("COMFY_GUARD_BIN", "/usr/bin/comfy-guard").config().auth.enabled);
 }
 
 #[test]
