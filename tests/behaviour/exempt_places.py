@@ -33,7 +33,8 @@ AMBIGUOUS = [
     "/assets/%3bx.js", "/assets/x%25.js", "/.%2e/assets/x.js", "/assets/%2E/x.js", "/assets/%61.js", "/%61ssets/x.js",
 ]
 
-BROKEN = ["/assets/%zz.js", "/assets/%2.js", "/assets/x%.js", "/assets/%00.js", "/assets/x%0a.js", "/assets/x%7f.js", "/queue%00.js", "/assets/%0d%0a.js"]
+BROKEN = ["/assets/%zz.js", "/assets/%2.js", "/assets/x%.js", "/assets/%00.js", "/assets/x%0a.js", "/assets/x%7f.js", "/queue%00.js", "/assets/%0d%0a.js",
+          "/assets/x.js#", "/assets/x.js#y", "/queue#.js"]
 
 
 @pytest.mark.parametrize("target", OPEN)
