@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from harness import places, procs
-from harness.guard import Guard
+from harness.guard import Guard, strong_key
 from harness.wait import until
 
 CURL = {
@@ -108,31 +108,30 @@ def test_javascript(guided):
 def test_key_from_a_file_as_the_guide_makes_it(fresh):
     """`echo KEY > api_key.txt`: the newline at the end is not part of the key."""
     running = fresh(key=None, wait="answers")
-    plain = running.dir / "api_key.txt"
-    subprocess.run(f'echo "your-secure-api-key-here-0123456789" > {plain}; chmod 600 {plain}', shell=True, check=True)
+    plain, running.key = running.dir / "api_key.txt", strong_key()
+    subprocess.run(f'echo "{running.key}" > {plain}; chmod 600 {plain}', shell=True, check=True)
     done = running.run_command("set-key", "--from-file", str(plain))
     assert done.returncode == 0, done.stderr
-    running.key = "your-secure-api-key-here-0123456789"
     until(lambda: running.get("/queue", key=True).status == 200, 5, "the key from the file is in force")
 
 
 def test_key_from_the_environment_as_the_guide_exports_it(fresh):
     running = fresh(key=None, wait="answers")
-    done = running.run_command("set-key", "--from-env", "COMFYUI_API_KEY", env={"COMFYUI_API_KEY": "k" * 8 + "0123456789abcdefghijklmnopqrst"})
+    running.key = strong_key()
+    done = running.run_command("set-key", "--from-env", "COMFYUI_API_KEY", env={"COMFYUI_API_KEY": running.key})
     assert done.returncode == 0, done.stderr
-    running.key = "k" * 8 + "0123456789abcdefghijklmnopqrst"
     until(lambda: running.get("/queue", key=True).status == 200, 5, "the key from the environment is in force")
 
 
 @pytest.mark.parametrize("how", ["environment", "argument", "file"])
 def test_run_takes_the_key_by_the_guides_names(fresh, how):
     """`run --api-key`, `--api-key-file` and COMFYUI_API_KEY; the first warns that other users can read it."""
-    key = "0f" * 32
+    key = strong_key()
     if how == "environment":
         running = fresh(key=None, env={"COMFYUI_API_KEY": key})
     elif how == "argument":
         running = fresh(key=None, arguments=["--api-key", key])
-        running.until_log("process list")
+        running.until_log("list of processes")
     else:
         folder = Path(tempfile.mkdtemp(prefix="comfy-guard-test-"))
         folder.chmod(0o755)

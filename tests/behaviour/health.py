@@ -52,7 +52,10 @@ def test_head_and_options_and_other_methods(guard):
 def test_wrong_or_empty_credential_is_401_there_too(guard, h2, credential):
     """The guide's login page "validates the key against /health": a wrong one must not look valid."""
     headers, query = credential
-    assert guard.get("/health" + query, headers=headers, h2=h2).status == 401
+    if h2 and headers.get("Authorization") == "Bearer ":
+        pytest.skip("no HTTP/2 client sends a space at a value's end")
+    answer = guard.get("/health" + query, headers=headers, h2=True) if h2 else guard.get_as_written("/health" + query, headers)
+    assert answer.status == 401
 
 
 def test_right_key_adds_detail_and_keeps_the_shape(guard, h2):

@@ -11,6 +11,7 @@ import shutil
 import pytest
 
 from harness import places
+from harness.guard import strong_key
 from harness.wait import until
 
 PHC_LIKE = "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$"
@@ -92,7 +93,7 @@ def test_never_opens_anything_and_says_what_to_do(fresh, fault):
     mark = running.upstream.mark()
     for headers in CREDENTIALS:
         for target in ("/queue", "/queue?api_key=", "/queue?token=", "/queue?api_key", "/api/userdata/x.json"):
-            answer = running.get(target, headers=headers)
+            answer = running.get_as_written(target, headers)
             assert answer.status == 503, (headers, target, answer.status, answer.body)
             assert "set-key" in answer.body.decode()
     assert running.upstream.since(mark) == []
@@ -109,7 +110,7 @@ def test_file_of_another_owner_is_refused(fresh):
 
 def test_key_set_later_opens_without_a_restart(fresh):
     running = fresh(key=None, wait="answers")
-    running.key = "5e" * 32
+    running.key = strong_key()
     assert running.get("/queue", key=True).status == 503
     before = running.pids()
     running.set_key(running.key)

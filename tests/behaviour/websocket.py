@@ -67,8 +67,8 @@ def test_close_codes_pass_both_ways(guard, code):
         with pytest.raises(ConnectionClosed):
             socket.recv(timeout=5)
         assert (socket.close_code, socket.close_reason) == (code, "why")
-    socket = ws.open_(guard, "/_standin/echo", key=True)
-    socket.close(code, "bye")
+    with ws.open_(guard, "/_standin/echo", key=True) as socket:
+        socket.close(code, "bye")
     assert (socket.protocol.close_rcvd.code, socket.protocol.close_rcvd.reason) == (code, "bye")
 
 

@@ -19,8 +19,8 @@ from .wait import until
 
 # Puts passed sockets where sd_listen_fds(3) looks for them, then becomes the guard, so that LISTEN_PID is true.
 PASS_SOCKETS = """
-import os, sys
-held = [os.dup(int(number)) for number in sys.argv[1].split(",")]
+import fcntl, os, sys
+held = [fcntl.fcntl(int(number), fcntl.F_DUPFD, 100) for number in sys.argv[1].split(",")]
 for place, number in enumerate(held, 3):
     os.dup2(number, place)
 os.environ["LISTEN_PID"] = str(os.getpid())
@@ -43,7 +43,7 @@ class Guard(Talk):
     `before` is called with the guard before it starts; `sockets`: listening ones by name, as systemd would pass them."""
 
     def __init__(self, *, config=None, key="", wait="ready", within=60.0, env=None, arguments=(), sockets=None,
-                 notify=True, launcher=(), comfyui_arguments=(), as_root=places.AS_ROOT, may_use_real=False, before=None):
+                 notify=True, deaf_manager=False, launcher=(), comfyui_arguments=(), as_root=places.AS_ROOT, may_use_real=False, before=None):
         self.key = strong_key() if key == "" else key
         self.wait, self.within, self.extra_env, self.arguments = wait, within, env or {}, list(arguments)
         self.sockets, self.launcher, self.as_root, self.before = sockets or {}, list(launcher), as_root, before
@@ -56,7 +56,7 @@ class Guard(Talk):
         self._folder("out", places.COMFYUI_USER)
         self.key_file, self.log_file, self.config_file = (self.dir / name for name in ("etc/key", "log", "etc/config.toml"))
         self.ca = self.dir / "state/tls/ca.pem"
-        self.notify = NotifySocket(self.dir / "notify") if notify else None
+        self.notify = NotifySocket(self.dir / "notify", deaf_manager) if notify else None
         self.port, upstream_port = free_port(), free_port()
         real = places.real() if may_use_real else None
         directory, python = real or places.standin()
@@ -178,7 +178,11 @@ class Guard(Talk):
             return self.process.returncode if self.process else 0
         self.pids()
         self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(within)
+        try:
+            code = self.process.wait(within)
+        except subprocess.TimeoutExpired:
+            still = {pid: (procs.command(pid), procs.read(pid, "wchan").decode()) for pid in self.left_over()}
+            raise AssertionError(f"SIGTERM did not end it within {within} s: {still}\n{self.log()[-3000:]}") from None
         left = self.left_over()
         assert not left, f"still there after SIGTERM: {[procs.command(pid) for pid in left]}"
         return code

@@ -61,7 +61,7 @@ def environment(pid: int) -> dict[str, str]:
 
 def status(pid: int) -> dict[str, str]:
     """/proc/PID/status by name."""
-    return dict(re.findall(r"^(\w+):\s*(.*)$", read(pid, "status").decode("latin-1"), re.M))
+    return dict(re.findall(r"^(\w+):[ \t]*(.*)$", read(pid, "status").decode("latin-1"), re.M))
 
 
 def kilobytes(pid: int, name: str) -> int:

@@ -58,6 +58,15 @@ class Talk:
                 own.close()
         return Answer(got.status_code, got.headers, got.content, got.http_version)
 
+    def get_as_written(self, target: str, headers: dict[str, str]) -> Answer:
+        """GET over HTTP/1.1 with header values as they are: httpx refuses to send `Bearer ` with nothing after it."""
+        wire = http.client.HTTPSConnection(self.host, self.port, context=self.tls(), timeout=10)
+        wire.request("GET", target, headers=headers)
+        got = wire.getresponse()
+        answer = Answer(got.status, httpx.Headers(got.getheaders()), got.read(), "HTTP/1.1")
+        wire.close()
+        return answer
+
     def answers(self) -> bool:
         """Whether anything at all is said on /health."""
         try:

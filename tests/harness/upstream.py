@@ -75,6 +75,8 @@ class Upstream:
 
     def since(self, mark: int = 0) -> list[Seen]:
         """Every request after `mark`, the guard's own health questions left out."""
+        if not self.record_file.exists():
+            return []
         with open(self.record_file, "rb") as file:
             file.seek(mark)
             lines = file.read().decode().splitlines()
