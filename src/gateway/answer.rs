@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use super::auth::refusal::Refusal;
+use super::pages::Language;
 use super::proxy::body::UpstreamBody;
 
 /// Whatever can go wrong while a body flows.
@@ -84,10 +85,10 @@ impl From<Refusal> for Own {
 impl Own {
     /// As JSON, or as a page where a person looks.
     pub(crate) fn respond(&self, page: bool) -> Response<Body> {
-        let (kind, body) = if page {
-            ("text/html; charset=utf-8", super::pages::render(self))
-        } else {
-            ("application/json", self.json())
+        let page = page.then(|| super::pages::notice(Language::English, self, &[]));
+        let (kind, body, policy) = match page {
+            Some(page) => ("text/html; charset=utf-8", page.html, Some(page.policy)),
+            None => ("application/json", self.json(), None),
         };
         let mut response = Response::new(Body::Own(Full::from(body)));
         *response.status_mut() = self.status;
@@ -95,8 +96,8 @@ impl Own {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        if page {
-            headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(super::pages::POLICY));
+        if let Some(policy) = policy {
+            headers.insert(header::CONTENT_SECURITY_POLICY, policy);
             headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
         }
         if self.status == StatusCode::UNAUTHORIZED {
