@@ -4,6 +4,7 @@
 //! supervisor and watches ComfyUI, the others serve guests, each with a reactor of its own.
 
 mod accept;
+mod admit;
 mod answer;
 mod asking;
 mod auth;

@@ -20,6 +20,8 @@ pub(crate) enum Question {
         ticket: u64,
         /// Who it is.
         login: Login,
+        /// Which key was in force when it was asked.
+        epoch: u64,
     },
 }
 

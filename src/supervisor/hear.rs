@@ -69,7 +69,9 @@ impl Supervisor {
         }
         let message = match question {
             Question::Request { ticket } => ToGateway::Verdict { ticket, verdict },
-            Question::Login { ticket, login } => {
+            Question::Login { ticket, login, epoch } => {
+                // What was right under the old key opens nothing under the new one.
+                let verdict = if epoch == self.key_epoch { verdict } else { Verdict::Busy };
                 ToGateway::SessionOpened { ticket, opening: self.opening(verdict, login) }
             }
         };

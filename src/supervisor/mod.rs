@@ -109,6 +109,8 @@ struct Supervisor {
     answering: Answering,
     gpu: GpuReading,
     told: Option<ProcessState>,
+    /// Counts the keys that were in force.
+    key_epoch: u64,
     sessions: Option<SessionStore>,
     /// Ends of sessions that the gateway has not been told.
     unsaid: Vec<[u8; 32]>,
@@ -139,6 +141,7 @@ impl Supervisor {
             session_file: sessions::watch(session_store.as_ref()),
             sessions: session_store,
             unsaid: Vec::new(),
+            key_epoch: 0,
             certificate: reload::certificate_watch(config),
             answers: Answers::new(events.clone()),
             gateway: RoleProcess::new(Role::Gateway, started.users.network.clone()),

@@ -119,6 +119,7 @@ impl Supervisor {
                 tracing::info!("a new key is in force");
                 self.rekey_sessions(&new);
                 self.key = Some(new);
+                self.key_epoch += 1;
                 let state = self.key_state();
                 self.gateway.tell(ToGateway::Key(state));
             }

@@ -18,7 +18,7 @@ impl Supervisor {
     /// A guest signs in: argon2 first, whatever the gateway may have remembered.
     pub(super) fn log_in(&mut self, ticket: u64, key: Secret<Vec<u8>>, login: Login) {
         let generation = self.gateway.generation();
-        let question = Question::Login { ticket, login };
+        let question = Question::Login { ticket, login, epoch: self.key_epoch };
         if let Some((verdict, question)) = self.answers.ask(self.key.as_ref(), key, generation, question) {
             self.answer(generation, question, verdict);
         }
