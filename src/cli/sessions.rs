@@ -10,6 +10,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::cli::settings::settings;
+use crate::cli::verify_key::owners;
 use crate::cli::{Exit, Failure, Global};
 use crate::config::Config;
 use crate::credential::key_file;
@@ -73,9 +74,7 @@ fn remark(config: &Config, store: &SessionStore, now: SystemTime) {
             key_file.display()
         );
     }
-    let owners: Vec<Uid> =
-        [Uid::ROOT, users::effective_uid()].into_iter().chain(owner(config).map(|(uid, _)| uid)).collect();
-    let Ok(stored) = key_file::read(key_file, &owners) else { return };
+    let Ok(stored) = key_file::read(key_file, &owners(config)) else { return };
     let of_key =
         SessionStore::open(&config.state.directory, &stored.phc, owner(config), Lifetimes::of(&config.auth), now);
     if !empty && of_key.is_ok_and(|store| store.disbelief() == Some(&Disbelief::OtherKey)) {
