@@ -10,10 +10,13 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::cli::settings::settings;
+use crate::cli::verify_key::owners;
 use crate::cli::{Exit, Failure, Global};
 use crate::config::Config;
-use crate::credential::session_file::unix_seconds;
-use crate::credential::session_store::{SessionError, SessionStore};
+use crate::credential::key_file;
+use crate::credential::session_file::{Disbelief, SessionError};
+use crate::credential::session_store::SessionStore;
+use crate::credential::session_text::unix_seconds;
 use crate::credential::sessions::{Lifetimes, NameError, Session, Sessions};
 use crate::os::users::{self, Gid, Uid};
 
@@ -49,17 +52,36 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<(), Failure> {
     let owner = owner(&config);
     let mut store = SessionStore::open_of_any_key(&config.state.directory, owner, Lifetimes::of(&config.auth), now)
         .map_err(failed)?;
-    if store.sessions().len() == 0 && !config.auth.key_file.exists() {
-        eprintln!(
-            "note: no key is set ({} is missing), so nobody can sign in; set one with `comfy-guard set-key`",
-            config.auth.key_file.display()
-        );
-    }
+    remark(&config, &store, now);
     match &args.what {
         What::List { json: true } => print(&json(store.sessions())?),
         What::List { json: false } => print(&table(store.sessions())),
         What::End { id } => end(&mut store, id, now),
         What::EndAll => end_all(&mut store, now),
+    }
+}
+
+/// Why the list may not be what the person thinks it is.
+fn remark(config: &Config, store: &SessionStore, now: SystemTime) {
+    let key_file = &config.auth.key_file;
+    if let Some(reason) = store.disbelief() {
+        eprintln!("note: no session is taken from {}: {reason}", store.path().display());
+    }
+    let empty = store.sessions().len() == 0;
+    if empty && !key_file.exists() {
+        eprintln!(
+            "note: no key is set ({} is missing), so nobody can sign in; set one with `comfy-guard set-key`",
+            key_file.display()
+        );
+    }
+    let Ok(stored) = key_file::read(key_file, &owners(config)) else { return };
+    let of_key =
+        SessionStore::open(&config.state.directory, &stored.phc, owner(config), Lifetimes::of(&config.auth), now);
+    if !empty && of_key.is_ok_and(|store| store.disbelief() == Some(&Disbelief::OtherKey)) {
+        eprintln!(
+            "note: these sessions were opened by another key than the one in {}; they hold only in a guard that was started with that key",
+            key_file.display()
+        );
     }
 }
 

@@ -8,5 +8,6 @@ pub(crate) mod names;
 pub(crate) mod phc;
 pub(crate) mod session_file;
 pub(crate) mod session_store;
+pub(crate) mod session_text;
 pub(crate) mod sessions;
 pub(crate) mod strength;

@@ -1,16 +1,55 @@
-//! The text of the sessions' file: what is written, and what of a file is believed.
+//! The sessions' file: judged before it is believed, replaced whole, changed under a lock.
 
-use std::net::IpAddr;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use super::session_text::{self, VERSION};
+use super::sessions::Sessions;
+use crate::os::files::{self, Facts, Kind, Links};
+use crate::os::lock::{self, Lock};
+use crate::os::users::{Gid, Uid, effective_uid};
 
-use super::sessions::{Session, Sessions, hex, printable, whole_seconds};
-use crate::os::files::{Facts, Kind};
-use crate::os::users::Uid;
+const FILE: &str = "sessions.json";
+pub(super) const LOCK: &str = "sessions.lock";
+/// In bytes; the file of as many sessions as there can be has some 30 KiB.
+const LARGEST_FILE: usize = 1 << 20;
+/// How long a change waits for another process's change.
+const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What this file is written as. Another version's sessions are not guessed at.
-const VERSION: u32 = 1;
+/// Why the sessions could not be read or changed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SessionError {
+    /// Somebody holds the lock and does not let go.
+    #[error("another process has held {path} for a second; try again, or see who holds it: `fuser {path}`", path = .path.display())]
+    Busy { path: PathBuf },
+    /// The lock's file cannot be made or opened.
+    #[error("cannot lock {path}: {source}; nothing was changed", path = .path.display())]
+    Lock { path: PathBuf, source: io::Error },
+    /// The file is there and cannot be read.
+    #[error("cannot read the sessions in {path}: {source}", path = .path.display())]
+    Unreadable { path: PathBuf, source: io::Error },
+    /// The new file could not be put in place; the old one is unharmed.
+    #[error("cannot write the sessions to {path}: {source}; nothing was changed there", path = .path.display())]
+    Unwritable { path: PathBuf, source: io::Error },
+    /// A session would belong to no key.
+    #[error("there is no key that a session could rest on; set one with `comfy-guard set-key`")]
+    NoKey,
+    /// The kernel gave no random bytes.
+    #[error("no random bytes from the system: {0}; no session was opened")]
+    Random(String),
+}
+
+/// What the file said.
+#[derive(Debug)]
+pub(super) enum Stored {
+    /// There is none.
+    Absent,
+    /// There is one, and it counts as none.
+    Disbelieved(Disbelief),
+    /// The fingerprint of the key, and its sessions.
+    Believed(String, Sessions),
+}
 
 /// Why a file counts as one without sessions. None of these stops the guard: its guests sign in again.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -44,170 +83,73 @@ pub(crate) enum Disbelief {
     OtherKey,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Document {
-    version: u32,
-    /// The fingerprint of the key that opened them.
-    key: String,
-    sessions: Vec<Record>,
+/// Where the sessions of a state directory are kept.
+#[derive(Debug)]
+pub(super) struct SessionFile {
+    path: PathBuf,
+    lock: PathBuf,
+    owner: Option<(Uid, Gid)>,
 }
 
-/// Only this much is sure of a file of any version.
-#[derive(Deserialize)]
-struct Versioned {
-    version: u32,
-}
+impl SessionFile {
+    /// `owner` is whose it shall be where root writes it.
+    pub(super) fn new(state_directory: &Path, owner: Option<(Uid, Gid)>) -> Self {
+        Self { path: state_directory.join(FILE), lock: state_directory.join(LOCK), owner }
+    }
 
-/// A session with its times in seconds since 1970.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Record {
-    digest: String,
-    remember: bool,
-    opened: u64,
-    seen: u64,
-    ends: u64,
-    peer: IpAddr,
-    agent: String,
+    /// Its path.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Keeps every other process's changes out. Reading needs no lock, as the file is replaced whole.
+    pub(super) fn lock(&self) -> Result<Lock, SessionError> {
+        lock::take(&self.lock, self.owner, PATIENCE).map_err(|source| match source.kind() {
+            io::ErrorKind::WouldBlock => SessionError::Busy { path: self.lock.clone() },
+            _ => SessionError::Lock { path: self.lock.clone(), source },
+        })
+    }
+
+    /// Reads it for the key with this fingerprint, or for whichever key it is of.
+    ///
+    /// It is opened once and judged by its descriptor: swapping it in between changes nothing.
+    pub(super) fn read(&self, key: Option<&str>) -> Result<Stored, SessionError> {
+        let unreadable = |source| SessionError::Unreadable { path: self.path.clone(), source };
+        let (mut file, facts) = match files::open(&self.path, Links::Refuse) {
+            Ok(opened) => opened,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Stored::Absent),
+            Err(error) if files::is_symlink_refusal(&error) => return Ok(Stored::Disbelieved(Disbelief::Symlink)),
+            Err(error) => return Err(unreadable(error)),
+        };
+        let owners: Vec<Uid> = [Uid::ROOT, effective_uid()].into_iter().chain(self.owner.map(|(uid, _)| uid)).collect();
+        if let Err(reason) = admit(&facts, &owners) {
+            return Ok(Stored::Disbelieved(reason));
+        }
+        let Some(text) = files::read_at_most(&mut file, LARGEST_FILE).map_err(unreadable)? else {
+            return Ok(Stored::Disbelieved(Disbelief::TooLarge));
+        };
+        Ok(match session_text::parse(&text, key) {
+            Ok((key, sessions)) => Stored::Believed(key, sessions),
+            Err(reason) => Stored::Disbelieved(reason),
+        })
+    }
+
+    /// Replaces it, atomically and durably, mode 0600.
+    pub(super) fn write(&self, key: &str, sessions: &Sessions) -> Result<(), SessionError> {
+        session_text::render(key, sessions)
+            .map_err(io::Error::from)
+            .and_then(|text| files::replace(&self.path, &text, 0o600, self.owner))
+            .map_err(|source| SessionError::Unwritable { path: self.path.clone(), source })
+    }
 }
 
 /// Whether a file of these facts may be believed: as the key file is judged.
-pub(super) fn admit(facts: &Facts, allowed_owners: &[Uid]) -> Result<(), Disbelief> {
+fn admit(facts: &Facts, allowed_owners: &[Uid]) -> Result<(), Disbelief> {
     match facts {
         Facts { kind, .. } if *kind != Kind::Regular => Err(Disbelief::NotRegular(*kind)),
         Facts { links, .. } if *links > 1 => Err(Disbelief::HardLinks(*links)),
         Facts { owner, .. } if !allowed_owners.contains(owner) => Err(Disbelief::WrongOwner(*owner)),
         Facts { mode, .. } if mode & 0o077 != 0 => Err(Disbelief::OpenToOthers(*mode)),
         _ => Ok(()),
-    }
-}
-
-/// The text of these sessions of the key with this fingerprint.
-pub(super) fn render(key: &str, sessions: &Sessions) -> serde_json::Result<Vec<u8>> {
-    let sessions = sessions.iter().map(record).collect();
-    let mut text = serde_json::to_vec_pretty(&Document { version: VERSION, key: key.to_owned(), sessions })?;
-    text.push(b'\n');
-    Ok(text)
-}
-
-/// The fingerprint and the sessions in a text. `key` is the fingerprint of the key in force; none: any key will do.
-pub(super) fn parse(text: &[u8], key: Option<&str>) -> Result<(String, Sessions), Disbelief> {
-    let broken = |error: serde_json::Error| Disbelief::Broken(error.to_string());
-    let Versioned { version } = serde_json::from_slice(text).map_err(broken)?;
-    if version != VERSION {
-        return Err(Disbelief::Version(version));
-    }
-    let document: Document = serde_json::from_slice(text).map_err(broken)?;
-    if key.is_some_and(|key| key != document.key) {
-        return Err(Disbelief::OtherKey);
-    }
-    let list: Option<Vec<Session>> = document.sessions.iter().map(session).collect();
-    let sessions = list.ok_or_else(|| Disbelief::Broken("a digest or a time is none".to_owned()))?;
-    let sessions = Sessions::restore(sessions).ok_or_else(|| Disbelief::Broken("a session twice".to_owned()))?;
-    Ok((document.key, sessions))
-}
-
-fn record(session: &Session) -> Record {
-    Record {
-        digest: hex(&session.digest),
-        remember: session.remember,
-        opened: unix_seconds(session.opened),
-        seen: unix_seconds(session.seen),
-        ends: unix_seconds(session.ends),
-        peer: session.peer,
-        agent: session.agent.clone(),
-    }
-}
-
-fn session(record: &Record) -> Option<Session> {
-    let time = |seconds| UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
-    Some(Session {
-        digest: unhex(&record.digest)?,
-        remember: record.remember,
-        opened: time(record.opened)?,
-        seen: time(record.seen)?,
-        ends: time(record.ends)?,
-        peer: record.peer,
-        agent: printable(&record.agent),
-    })
-}
-
-/// Seconds since 1970.
-pub(crate) fn unix_seconds(time: SystemTime) -> u64 {
-    whole_seconds(time).duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
-fn unhex(text: &str) -> Option<[u8; 32]> {
-    let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let (pairs, odd) = text.as_bytes().as_chunks::<2>();
-    let bytes: Option<Vec<u8>> = pairs.iter().map(|[high, low]| Some(digit(high)? << 4 | digit(low)?)).collect();
-    bytes.filter(|_| odd.is_empty())?.try_into().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-    use super::super::sessions::{Guest, Lifetimes};
-    use super::*;
-    use crate::secret::Secret;
-
-    fn two() -> Sessions {
-        let lifetimes = Lifetimes { remembered: Duration::from_secs(2_592_000), browser: Duration::from_secs(43_200) };
-        let mut sessions = Sessions::default();
-        for (id, remember, agent) in [(1, true, "Firefox\u{1b}[31m \u{202e}"), (2, false, "")] {
-            let guest = Guest { remember, peer: "2001:db8::1".parse().unwrap(), agent: agent.to_owned() };
-            let at = UNIX_EPOCH + Duration::from_millis(1_800_000_000_999);
-            sessions.open(&Secret::new([id; 32]), &guest, at, lifetimes);
-        }
-        sessions
-    }
-
-    #[test]
-    fn what_is_written_reads_back_the_same() {
-        for sessions in [Sessions::default(), two()] {
-            let text = render("aa", &sessions).unwrap();
-            assert_eq!(parse(&text, Some("aa")), Ok(("aa".to_owned(), sessions.clone())));
-            assert_eq!(parse(&text, None), Ok(("aa".to_owned(), sessions)));
-            assert_eq!(parse(&text, Some("ab")), Err(Disbelief::OtherKey));
-        }
-    }
-
-    #[test]
-    fn no_id_is_in_it() {
-        let text = String::from_utf8(render("aa", &two()).unwrap()).unwrap();
-        assert!(text.contains(&hex(&super::super::sessions::digest(&Secret::new([1; 32])))), "{text}");
-        assert!(!text.contains(&hex(&[1; 32])) && !text.contains('\u{1b}'), "{text}");
-    }
-
-    #[test]
-    fn what_is_damaged_holds_no_session() {
-        let text = String::from_utf8(render("aa", &two()).unwrap()).unwrap();
-        let digest = hex(&super::super::sessions::digest(&Secret::new([1; 32])));
-        let other = hex(&super::super::sessions::digest(&Secret::new([2; 32])));
-        let table = [
-            (String::new(), "empty"),
-            ("null".to_owned(), "no object"),
-            (text.replace("true", "1"), "a number for a flag"),
-            (text.replace(&digest, &digest.replacen(['0', '1', '2', '3', '4'], "g", 1)), "no hex digit"),
-            (text.replace(&digest, digest.split_at(62).0), "a short digest"),
-            (text.replace(&digest, &format!("{digest}0")), "an odd digest"),
-            (text.replace(&digest, &other), "one twice"),
-            (text.replace("1800000000", "18446744073709551615"), "a time past the calendar"),
-            (text.replace("1800000000", "-1"), "a time below zero"),
-            (text.replace("2001:db8::1", "somewhere"), "no address"),
-            (text.replace("\"agent\"", "\"agents\""), "an unknown key"),
-            (format!("{text}x"), "something behind it"),
-        ];
-        for (text, what) in table {
-            let parsed = parse(text.as_bytes(), Some("aa"));
-            assert!(matches!(parsed, Err(Disbelief::Broken(_))), "{what}: {parsed:?}");
-        }
-        for end in 0..text.len() - 2 {
-            let parsed = parse(&text.as_bytes()[..end], Some("aa"));
-            assert!(matches!(parsed, Err(Disbelief::Broken(_))), "cut at {end}: {parsed:?}");
-        }
-        let newer = br#"{"version": 2, "sessions": {}}"#;
-        assert_eq!(parse(newer, Some("aa")), Err(Disbelief::Version(2)));
     }
 }

@@ -1,56 +1,13 @@
-//! The sessions on disk: read once and safely, changed under a lock by the guard and by the command line, written whole.
+//! The sessions of the key in force: a copy in memory that answers, a file that outlives the process, and what holds the two together.
 
-use std::io;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::path::Path;
+use std::time::SystemTime;
 
 use super::phc::Phc;
-use super::session_file::{self, Disbelief};
+use super::session_file::{Disbelief, SessionError, SessionFile, Stored};
 use super::sessions::{Digest, Guest, Lifetimes, Session, Sessions, Slide};
-use crate::os::files::{self, Links};
-use crate::os::lock::{self, Lock};
-use crate::os::users::{Gid, Uid, effective_uid};
+use crate::os::users::{Gid, Uid};
 use crate::secret::Secret;
-
-const FILE: &str = "sessions.json";
-const LOCK: &str = "sessions.lock";
-/// In bytes; the file of as many sessions as there can be has some 30 KiB.
-const LARGEST_FILE: usize = 1 << 20;
-/// How long a change waits for another process's change.
-const PATIENCE: Duration = Duration::from_secs(1);
-
-/// Why the sessions could not be read or changed.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum SessionError {
-    /// Somebody holds the lock and does not let go.
-    #[error("another process has held {path} for a second; try again, or see who holds it: `fuser {path}`", path = .path.display())]
-    Busy { path: PathBuf },
-    /// The lock's file cannot be made or opened.
-    #[error("cannot lock {path}: {source}; nothing was changed", path = .path.display())]
-    Lock { path: PathBuf, source: io::Error },
-    /// The file is there and cannot be read.
-    #[error("cannot read the sessions in {path}: {source}", path = .path.display())]
-    Unreadable { path: PathBuf, source: io::Error },
-    /// The new file could not be put in place; the old one is unharmed.
-    #[error("cannot write the sessions to {path}: {source}; nothing was changed there", path = .path.display())]
-    Unwritable { path: PathBuf, source: io::Error },
-    /// A session would belong to no key.
-    #[error("there is no key that a session could rest on; set one with `comfy-guard set-key`")]
-    NoKey,
-    /// The kernel gave no random bytes.
-    #[error("no random bytes from the system: {0}; no session was opened")]
-    Random(String),
-}
-
-/// What the file said.
-enum Stored {
-    /// There is none.
-    Absent,
-    /// There is one, and it counts as none.
-    Disbelieved(Disbelief),
-    /// The fingerprint of the key, and its sessions.
-    Believed(String, Sessions),
-}
 
 /// The sessions of one key: a file, and a copy of it in memory that answers for every request.
 ///
@@ -58,9 +15,7 @@ enum Stored {
 /// that one, a second at most).
 #[derive(Debug)]
 pub(crate) struct SessionStore {
-    path: PathBuf,
-    lock: PathBuf,
-    owner: Option<(Uid, Gid)>,
+    file: SessionFile,
     /// The fingerprint of the key in force; none: of whichever key the file is.
     key: Option<String>,
     lifetimes: Lifetimes,
@@ -110,9 +65,7 @@ impl SessionStore {
         now: SystemTime,
     ) -> Result<Self, SessionError> {
         let mut store = Self {
-            path: state_directory.join(FILE),
-            lock: state_directory.join(LOCK),
-            owner,
+            file: SessionFile::new(state_directory, owner),
             key,
             lifetimes,
             sessions: Sessions::default(),
@@ -126,12 +79,17 @@ impl SessionStore {
 
     /// The file, to be watched: when it is another one, [`Self::reload`].
     pub(crate) fn path(&self) -> &Path {
-        &self.path
+        self.file.path()
     }
 
     /// The copy in memory.
     pub(crate) fn sessions(&self) -> &Sessions {
         &self.sessions
+    }
+
+    /// Why the file counted as one without sessions when it was read last, if it did.
+    pub(crate) fn disbelief(&self) -> Option<&Disbelief> {
+        self.told.as_ref()
     }
 
     /// The configuration was read again.
@@ -241,8 +199,8 @@ impl SessionStore {
         now: SystemTime,
         change: impl FnOnce(&mut Sessions) -> T,
     ) -> Result<T, SessionError> {
-        let _held = self.take_lock()?;
-        let (key, before) = match self.read()? {
+        let _held = self.file.lock()?;
+        let (key, before) = match self.file.read(self.key.as_deref())? {
             Stored::Believed(key, sessions) => (Some(key), Some(sessions)),
             Stored::Absent => (self.key.clone(), Some(Sessions::default())),
             Stored::Disbelieved(reason) => {
@@ -255,7 +213,7 @@ impl SessionStore {
         let done = change(&mut sessions);
         match key {
             Some(key) if before.as_ref() != Some(&sessions) => {
-                self.write(&key, &sessions)?;
+                self.file.write(&key, &sessions)?;
                 self.told = None;
             }
             None if sessions != Sessions::default() => return Err(SessionError::NoKey),
@@ -266,26 +224,17 @@ impl SessionStore {
         Ok(done)
     }
 
-    fn take_lock(&self) -> Result<Lock, SessionError> {
-        lock::take(&self.lock, self.owner, PATIENCE).map_err(|source| match source.kind() {
-            io::ErrorKind::WouldBlock => SessionError::Busy { path: self.lock.clone() },
-            _ => SessionError::Lock { path: self.lock.clone(), source },
-        })
-    }
-
-    /// Takes the file as it is into memory. Needs no lock: the file is replaced whole.
+    /// Takes the file as it is into memory.
     fn load(&mut self, now: SystemTime) -> Result<(), SessionError> {
-        let mut sessions = match self.read()? {
-            Stored::Believed(_, sessions) => {
-                self.told = None;
-                sessions
-            }
-            Stored::Absent => Sessions::default(),
-            Stored::Disbelieved(reason) => {
-                self.tell(reason);
-                Sessions::default()
-            }
+        let (mut sessions, reason) = match self.file.read(self.key.as_deref())? {
+            Stored::Believed(_, sessions) => (sessions, None),
+            Stored::Absent => (Sessions::default(), None),
+            Stored::Disbelieved(reason) => (Sessions::default(), Some(reason)),
         };
+        match reason {
+            Some(reason) => self.tell(reason),
+            None => self.told = None,
+        }
         self.settle(&mut sessions, now);
         self.adopt(sessions);
         Ok(())
@@ -310,40 +259,11 @@ impl SessionStore {
         self.sessions = sessions;
     }
 
-    /// The file is opened once and judged by its descriptor: swapping it in between changes nothing.
-    fn read(&self) -> Result<Stored, SessionError> {
-        let unreadable = |source| SessionError::Unreadable { path: self.path.clone(), source };
-        let (mut file, facts) = match files::open(&self.path, Links::Refuse) {
-            Ok(opened) => opened,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Stored::Absent),
-            Err(error) if files::is_symlink_refusal(&error) => return Ok(Stored::Disbelieved(Disbelief::Symlink)),
-            Err(error) => return Err(unreadable(error)),
-        };
-        let owners: Vec<Uid> = [Uid::ROOT, effective_uid()].into_iter().chain(self.owner.map(|(uid, _)| uid)).collect();
-        if let Err(reason) = session_file::admit(&facts, &owners) {
-            return Ok(Stored::Disbelieved(reason));
-        }
-        let Some(text) = files::read_at_most(&mut file, LARGEST_FILE).map_err(unreadable)? else {
-            return Ok(Stored::Disbelieved(Disbelief::TooLarge));
-        };
-        Ok(match session_file::parse(&text, self.key.as_deref()) {
-            Ok((key, sessions)) => Stored::Believed(key, sessions),
-            Err(reason) => Stored::Disbelieved(reason),
-        })
-    }
-
-    fn write(&self, key: &str, sessions: &Sessions) -> Result<(), SessionError> {
-        session_file::render(key, sessions)
-            .map_err(io::Error::from)
-            .and_then(|text| files::replace(&self.path, &text, 0o600, self.owner))
-            .map_err(|source| SessionError::Unwritable { path: self.path.clone(), source })
-    }
-
     fn tell(&mut self, reason: Disbelief) {
         if self.told.as_ref() != Some(&reason) {
             tracing::warn!(
                 "no session is taken from {}: {reason}; browsers have to sign in again",
-                self.path.display()
+                self.file.path().display()
             );
             self.told = Some(reason);
         }

@@ -1,9 +1,13 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::time::Instant;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
+use super::super::session_file::LOCK;
 use super::*;
+use crate::os::users::effective_uid;
+use crate::os::{files, lock};
 
 const LIFETIMES: Lifetimes =
     Lifetimes { remembered: Duration::from_secs(30 * 86_400), browser: Duration::from_secs(43_200) };
@@ -50,7 +54,7 @@ impl Place {
     }
 
     fn file(&self) -> PathBuf {
-        self.0.path().join(FILE)
+        self.0.path().join("sessions.json")
     }
 
     /// The file is gone, and none can be put in its place.
@@ -297,7 +301,7 @@ fn a_lock_that_is_never_let_go_stops_nobody_for_long() {
     let place = Place::new();
     let mut store = place.store();
     let digest = open(&mut store, true);
-    let held = lock::take(&place.0.path().join(LOCK), None, PATIENCE).unwrap();
+    let held = lock::take(&place.0.path().join(LOCK), None, Duration::ZERO).unwrap();
     let started = Instant::now();
     let told = store.open_session(&guest(true), at(0)).map(drop).unwrap_err();
     assert!(matches!(told, SessionError::Busy { .. }), "{told}");
