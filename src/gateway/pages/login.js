@@ -1,5 +1,5 @@
 'use strict';
-// The server's page works by itself; this makes it quicker and puts the session's token where the guide says.
+// The server's page works by itself; this makes it quicker and keeps the session's token in the browser's storage.
 (() => {
   const NAME = 'comfyui_api_key';
   const byId = (id) => document.getElementById(id);
@@ -125,6 +125,7 @@
     history.replaceState(null, '', '/auth_login.html');
     byId('leave').hidden = true;
     byId('enter').hidden = false;
+    document.title = says.loginTitle;
     say(byId('good'), says.signedOut);
     key.focus();
   };
