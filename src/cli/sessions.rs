@@ -75,8 +75,7 @@ fn remark(config: &Config, store: &SessionStore, now: SystemTime) {
         );
     }
     let Ok(stored) = key_file::read(key_file, &owners(config)) else { return };
-    let of_key =
-        SessionStore::open(&config.state.directory, &stored.phc, owner(config), Lifetimes::of(&config.auth), now);
+    let of_key = SessionStore::open(&config.state.directory, &stored, owner(config), Lifetimes::of(&config.auth), now);
     if !empty && of_key.is_ok_and(|store| store.disbelief() == Some(&Disbelief::OtherKey)) {
         eprintln!(
             "note: these sessions were opened by another key than the one in {}; they hold only in a guard that was started with that key",

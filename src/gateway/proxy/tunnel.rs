@@ -44,18 +44,18 @@ where
         tokio::try_join!(up.run(), down.run())
     };
     let why = tokio::select! {
-            result = both => {
-            if let Err(error) = result {
-                tracing::debug!(%error, "a WebSocket broke off");
-            }
-            return;
+        result = both => {
+        if let Err(error) = result {
+            tracing::debug!(%error, "a WebSocket broke off");
         }
-        _ = key.changed(), if admission != Admission::Everybody => "the key was changed",
-        () = one_of(&mut ends, |session| admission == Admission::Session(*session)),
-            if matches!(admission, Admission::Session(_)) => "its session has ended",
-            _ = draining.wait_for(|draining| *draining) => "the gateway is ending",
-            () = silence(moved.clone(), idle) => "it was silent for too long",
-        };
+        return;
+    }
+    _ = key.changed(), if admission != Admission::Everybody => "the key was changed",
+    () = one_of(&mut ends, |session| admission == Admission::Session(*session)),
+        if matches!(admission, Admission::Session(_)) => "its session has ended",
+        _ = draining.wait_for(|draining| *draining) => "the gateway is ending",
+        () = silence(moved.clone(), idle) => "it was silent for too long",
+    };
     tracing::debug!("a WebSocket was ended: {why}");
 }
 
