@@ -38,6 +38,10 @@ pub(crate) fn take(path: &Path, owner: Option<(Uid, Gid)>, patience: Duration) -
             Err((file, Errno::EWOULDBLOCK | Errno::EINTR)) if started.elapsed() < patience => file,
             Err((_, errno)) => return Err(errno.into()),
         };
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "a second at most, and only while a person's command holds the lock"
+        )]
         sleep(PAUSE);
     }
 }

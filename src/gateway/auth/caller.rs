@@ -95,7 +95,7 @@ fn thousandths(text: &str) -> Option<u32> {
         return None;
     }
     let thousandths: u32 = format!("{whole:0>1}{fraction:0<3}").parse().ok()?;
-    (text != "" && text != "." && thousandths <= 1000).then_some(thousandths)
+    (!text.is_empty() && text != "." && thousandths <= 1000).then_some(thousandths)
 }
 
 #[cfg(test)]
