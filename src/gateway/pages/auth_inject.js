@@ -14,11 +14,17 @@
   const stored = (storage) => { try { return window[storage].getItem(NAME); } catch { return null; } };
   const forget = (storage) => { try { window[storage].removeItem(NAME); } catch { /* nothing was kept */ } };
   const token = () => stored('localStorage') || stored('sessionStorage');
+  let hadSession = token() !== null;
   const keep = ({ token: value, remember }) => {
     const [to, from] = remember ? ['localStorage', 'sessionStorage'] : ['sessionStorage', 'localStorage'];
     forget(from);
     try { window[to].setItem(NAME, value); } catch { /* see above */ }
   };
+
+  // What storage holds may be of an older session, and the guard would have to take it for a wrong key: it goes out only
+  // after the guard has named it on this page. Until then the cookie and the origin speak.
+  let confirmed = false;
+  const confirmedToken = () => (confirmed ? token() : null);
 
   // Asks whether there is a session and keeps its token. false: there is none; null: the guard did not say.
   const ask = async () => {
@@ -26,10 +32,17 @@
       const answer = await nativeFetch.call(window, SESSION, {
         credentials: 'same-origin', cache: 'no-store', headers: { Accept: 'application/json' },
       });
-      if (answer.status === 401) return false;
+      if (answer.status === 401) {
+        hadSession ||= token() !== null;
+        forget('localStorage');
+        forget('sessionStorage');
+        return false;
+      }
       const session = answer.ok ? await answer.json() : null;
       if (typeof session?.token !== 'string') return null;
       keep(session);
+      confirmed = true;
+      hadSession = true;
       offerSignOut();
       return true;
     } catch {
@@ -42,6 +55,9 @@
     return asking;
   };
 
+  // The first requests wait for that answer, but not for long.
+  const asked = Promise.race([signedIn(), new Promise((resolve) => { setTimeout(resolve, 3000); })]);
+
   // To the login page, once.
   let leaving = false;
   const leave = (target) => {
@@ -52,9 +68,7 @@
   const toLogin = () => {
     // A credential in the address must not travel on in `next`.
     const query = /[?&](api_key|token)=/.test(location.search) ? '' : location.search;
-    const expired = token() ? '&error=expired' : '';
-    forget('localStorage');
-    forget('sessionStorage');
+    const expired = hadSession ? '&error=expired' : '';
     leave(`${LOGIN}?next=${encodeURIComponent(location.pathname + query)}${expired}`);
   };
   // ComfyUI and its custom nodes answer 401 for reasons of their own: only a session that is really over ends the page.
@@ -79,14 +93,16 @@
     // A copy keeps the signal, the body (streams too), the referrer and the rest; and the caller's objects stay as they were.
     const request = new NativeRequest(input, init);
     const own = !request.headers.has('Authorization');
-    const sent = own ? token() : null;
+    if (own) await asked;
+    const sent = own ? confirmedToken() : null;
     if (sent) request.headers.set('Authorization', `Bearer ${sent}`);
     const again = own && /^(GET|HEAD)$/.test(request.method) ? request.clone() : null;
     const response = await nativeFetch.call(window, request);
-    if (response.status !== 401 || !own) return response;
+    // 429: a token of before is judged as a key, and of these not many are judged at once.
+    if (!own || !(response.status === 401 || (response.status === 429 && sent))) return response;
     await unauthorized();
     // Another tab may have signed in anew: the token is another one now, and what only reads can be asked once more.
-    const now = token();
+    const now = confirmedToken();
     if (!again || leaving || !now || now === sent) return response;
     again.headers.set('Authorization', `Bearer ${now}`);
     return nativeFetch.call(window, again);
@@ -110,7 +126,7 @@
   xhr.send = function () {
     const state = states.get(this);
     if (state?.ours && !state.authorized) {
-      const sent = token();
+      const sent = confirmedToken();
       if (sent) Reflect.apply(setRequestHeader, this, ['Authorization', `Bearer ${sent}`]);
       this.addEventListener('loadend', () => { if (this.status === 401) unauthorized(); }, { once: true });
     }
@@ -163,7 +179,4 @@
       try { register(app); } catch { /* an older interface: no control, `comfyuiLogout()` and the address are there */ }
     }, 500);
   };
-
-  // In another tab's storage, or from a link with the key: the cookie is there and the token is not.
-  if (token()) offerSignOut(); else signedIn();
 })();
