@@ -1,3 +1,5 @@
+//! The store, with real files, locks and a full disk.
+
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};

@@ -1,3 +1,5 @@
+//! The list of sessions: bounds, lifetimes, clocks that jump.
+
 #![allow(clippy::unwrap_used)]
 use proptest::prelude::*;
 

@@ -1,3 +1,5 @@
+//! The tag goes in once, at its place, whatever the page and however it is cut.
+
 #![allow(clippy::unwrap_used)]
 use super::*;
 use http_body_util::BodyExt;
