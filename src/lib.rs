@@ -1,5 +1,55 @@
-//! comfy-guard
-#![allow(dead_code, unused)]
+//! comfy-guard makes a GPU box's ComfyUI safe to expose: it owns the process, the key, the certificate and the truth
+//! about the GPU.
+//!
+//! # Processes
+//!
+//! ```text
+//! comfy-guard run             SUPERVISOR  user comfy-guard, three capabilities (SETUID, SETGID, KILL);
+//! │                           owns key file, private key, listening sockets and children; parses no network byte
+//! ├─ comfy-guard: gateway     user comfy-guard-net, no capability: TLS, HTTP, the decision, the proxy, /health
+//! ├─ comfy-guard: sensor      user comfy-guard-net, no capability: will be the only one with the driver's library
+//! └─ python main.py …         user comfyui, no capability, no_new_privs: ComfyUI, on a loopback port
+//! ```
+//!
+//! As it looks in `ps -eo user:16,pid,ppid,args`, started by root:
+//!
+//! ```text
+//! USER                 PID    PPID COMMAND
+//! comfy-guard         9517    9515 comfy-guard run
+//! comfy-guard-net     9519    9517 comfy-guard: gateway
+//! comfy-guard-net     9520    9517 comfy-guard: sensor
+//! comfyui             9521    9517 /opt/comfyui/venv/bin/python main.py --listen 127.0.0.1 --port 8188 …
+//! ```
+//!
+//! Roles are this executable once more (`/proc/self/exe` with a hidden command), never a fork without exec. Each has one
+//! socket pair, to the supervisor; nothing passes but the messages of `wire`, and one that its sender may not send in
+//! that phase ends that role. The gateway never has the key's hash: it asks whether a key is right and remembers the
+//! answer. If a role dies it is started again while the sockets stay open in the supervisor; ComfyUI does not notice.
+//! Started by an ordinary user, everything runs as that user.
+//!
+//! # Rooms, and the one direction of imports
+//!
+//! ```text
+//! units  secret                            numbers with a unit; bytes that must not be seen
+//!    ↑
+//! os  config                               the only room with unsafe; text in, validated values out
+//!    ↑
+//! credential  wire  telemetry              key file, hash, TLS identity; what the processes share; the log
+//!    ↑
+//! supervisor | gateway | sensor            one room per process; they never import each other
+//!    ↑
+//! cli                                      one file per command that a person types; exit codes
+//! ```
+//!
+//! The gateway does not import `credential`. `tests/architecture.rs` holds the code to this and to more of its kind.
+//!
+//! # Where to begin
+//!
+//! - What happens to a request: `gateway/serve.rs`, then the decision in `gateway/auth/decide.rs`.
+//! - What passes between the processes: `wire/message.rs`, and who may say it when: `wire/permit.rs`.
+//! - What happens when something dies, stops or is read again: `supervisor/mod.rs`.
+//! - What is between fork and exec: `os/spawn.rs`.
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests write files, start programs and wait"))]
 
 mod cli;
 mod config;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::{Exit, Failure, Global};
-use crate::config::{self, Comfyui, Config, Sources};
+use crate::config::{self, Comfyui, Config, Findings, Sources};
 use crate::credential::identity::{self, IdentityError};
 use crate::credential::key_file;
 use crate::os::users::{self, Uid, UserError};
@@ -29,6 +29,21 @@ enum Lack {
     Identity { key: &'static str, source: IdentityError },
     #[error("{key}: {source}")]
     Account { key: &'static str, source: UserError },
+}
+
+impl Lack {
+    /// The key whose value is meant.
+    fn key(&self) -> &'static str {
+        match self {
+            Self::Unreachable { key, .. }
+            | Self::NotADirectory { key, .. }
+            | Self::NotAFile { key, .. }
+            | Self::NoMain { key, .. }
+            | Self::NotExecutable { key, .. }
+            | Self::Identity { key, .. }
+            | Self::Account { key, .. } => key,
+        }
+    }
 }
 
 /// What the checks found.
@@ -55,8 +70,8 @@ pub(crate) fn run(global: &Global) -> Result<(), Failure> {
         eprintln!("warning: {warning}");
     }
     if !report.lacks.is_empty() {
-        let lines: Vec<String> = report.lacks.iter().map(Lack::to_string).collect();
-        return Err(Failure::new(Exit::Config, lines.join("\n")));
+        let cited = report.lacks.iter().map(|lack| loaded.finding(lack.key(), lack.to_string()));
+        return Err(Failure::new(Exit::Config, cited.collect::<Findings>()));
     }
     match loaded.files.as_slice() {
         [] => println!("in order (no file, only the environment)"),
@@ -80,7 +95,7 @@ fn identity(config: &Config, report: &mut Report) {
     let Some(pair) = &config.tls.identity else { return };
     match identity::load_pem(&pair.certificate, &pair.private_key) {
         Ok(loaded) => report.warnings.extend(loaded.warnings(SystemTime::now())),
-        Err(source) => report.lacks.push(Lack::Identity { key: "tls", source }),
+        Err(source) => report.lacks.push(Lack::Identity { key: "tls.certificate", source }),
     }
 }
 
@@ -217,7 +232,7 @@ mod tests {
         ];
         let (lacks, warnings) = examined(&variables, &further);
         for line in [
-            "tls: ".to_owned() + folder + " is not a regular file",
+            "tls.certificate: ".to_owned() + folder + " is not a regular file",
             "comfyui.directory: there is no ".to_owned() + folder + "/main.py",
             "python may not be executed".to_owned(),
         ] {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{Exit, Failure, Global};
-use crate::config::{self, Config, Findings, Sources};
+use crate::config::{self, Sources};
 use crate::credential::phc::{HashError, Phc};
 use crate::secret::Secret;
 use crate::supervisor::{self, KeySource, Orders, StartError};
@@ -11,7 +11,7 @@ use crate::telemetry::output;
 
 const KEY_VARIABLE: &str = "COMFYUI_API_KEY";
 
-/// Options of `run`.
+/// Start ComfyUI and guard it, in the foreground, until a signal ends it
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Take the key from this file: a plain key, or the hash that `set-key` writes. Mode 0600

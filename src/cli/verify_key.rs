@@ -24,7 +24,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<(), Failure> {
     let stored = key_file::read(&config.auth.key_file, &owners(&config))
         .map_err(|error| Failure::new(exit_of(&error), error))?;
     let key = args.input.read(Asking::Once)?;
-    if !stored.phc.verify(&key) {
+    if !stored.verify(&key) {
         return Err(Failure::new(Exit::No, "this is not the key"));
     }
     eprintln!("This is the key.");

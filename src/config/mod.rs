@@ -28,7 +28,8 @@ use serde::{Deserialize, Serialize};
 use crate::units::{Bytes, Span};
 pub(crate) use layers::Sources;
 pub(crate) use origin::Origin;
-pub(crate) use report::Findings;
+pub(crate) use report::{Finding, Findings};
+use report::{Place, Places};
 pub(crate) use values::{AnonymousWebsocket, LogLevel};
 
 /// A configuration that was read.
@@ -38,6 +39,14 @@ pub(crate) struct Loaded {
     pub(crate) config: Config,
     /// The files that were read, for the log.
     pub(crate) files: Vec<PathBuf>,
+    places: Places,
+}
+
+impl Loaded {
+    /// Something that is wrong with the value of this key, cited where it was written.
+    pub(crate) fn finding(&self, key: &str, message: String) -> Finding {
+        Finding { place: self.places.get(key).cloned().unwrap_or(Place::Nowhere), message }
+    }
 }
 
 /// Reads, merges and judges the configuration. Nothing of it is looked for on the disk but its own files.
@@ -56,7 +65,7 @@ fn load_with(sources: &Sources, default_file: &Path) -> Result<Loaded, Findings>
         return Err(Findings(findings));
     }
     let config = meaning::mean(merged.spec, &merged.places)?;
-    Ok(Loaded { config, files: merged.files })
+    Ok(Loaded { config, files: merged.files, places: merged.places })
 }
 
 /// Everything that the configuration says, validated.

@@ -33,7 +33,7 @@ pub(super) type Places = BTreeMap<String, Place>;
 
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Finding {
+pub(crate) struct Finding {
     pub(super) place: Place,
     pub(super) message: String,
 }
@@ -41,6 +41,12 @@ pub(super) struct Finding {
 /// Everything that is wrong with a configuration.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Findings(pub(super) Vec<Finding>);
+
+impl FromIterator<Finding> for Findings {
+    fn from_iter<I: IntoIterator<Item = Finding>>(findings: I) -> Self {
+        Self(findings.into_iter().collect())
+    }
+}
 
 impl std::error::Error for Findings {}
 

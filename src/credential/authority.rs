@@ -8,7 +8,6 @@ use std::time::SystemTime;
 
 use super::identity::{self, Identity, IdentityError};
 use super::issue::{self, LEAF_LIFE};
-pub(crate) use super::names::host_names;
 use super::names::{self, Names};
 use crate::os::files::{self, Kind, Links};
 use crate::os::users::{self, Uid};
@@ -18,8 +17,6 @@ use crate::os::users::{self, Uid};
 pub(crate) struct Made {
     /// The leaf with its key.
     pub(crate) identity: Identity,
-    /// The CA's certificate, for the user to trust.
-    pub(crate) ca_pem: String,
     /// What was made anew; none: all was good.
     pub(crate) renewed: Option<Reason>,
 }
@@ -148,7 +145,7 @@ pub(crate) fn ensure(state_directory: &Path, wanted: &Names, now: SystemTime) ->
             identity::load_pem(&places.leaf, &places.leaf_key).map_err(AuthorityError::Unusable)?
         }
     };
-    Ok(Made { identity, ca_pem, renewed: new_ca.or(new_leaf) })
+    Ok(Made { identity, renewed: new_ca.or(new_leaf) })
 }
 
 /// Whether a leaf that fits its key has to be made anew.

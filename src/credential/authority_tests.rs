@@ -1,3 +1,4 @@
+//! Tests of the local CA: made once, renewed in time, believed by a real TLS client.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -31,7 +32,7 @@ fn the_first_start_makes_all_and_the_next_reuses_it() {
     assert_eq!(second.renewed, None);
     assert_eq!(second.identity, first.identity);
     let shown = show(state.path()).unwrap();
-    assert_eq!(shown.ca_pem, first.ca_pem);
+    assert_eq!(shown.ca_fingerprint, identity::fingerprint(first.identity.chain.last().unwrap()));
     assert_eq!(shown.leaf_fingerprint, Some(first.identity.fingerprint));
 }
 
@@ -63,7 +64,7 @@ fn the_leaf_is_renewed_for_each_reason_and_the_ca_stays() {
 
     let renewed = ensure(state.path(), &more, now).unwrap();
     assert!(matches!(renewed.renewed, Some(Reason::NamesMissing(_))));
-    assert_eq!(renewed.ca_pem, first.ca_pem);
+    assert_eq!(renewed.identity.chain.last(), first.identity.chain.last());
     assert_ne!(renewed.identity.fingerprint, first.identity.fingerprint);
     assert!(renewed.identity.names.contains(&"10.1.2.3".to_owned()));
 }
@@ -79,7 +80,7 @@ fn a_kill_between_two_files_is_mended() {
     store(&places.leaf_key, &stranger.key, 0o600).unwrap();
     let after = ensure(state.path(), &names, now).unwrap();
     assert!(matches!(&after.renewed, Some(reason @ Reason::LeafBroken(_)) if !reason.is_new_ca()));
-    assert_eq!(after.ca_pem, first.ca_pem);
+    assert_eq!(after.identity.chain.last(), first.identity.chain.last());
 
     for damage in [Some("not a certificate"), None] {
         match damage {
@@ -92,7 +93,7 @@ fn a_kill_between_two_files_is_mended() {
     store(&places.ca_key, &stranger.key, 0o600).unwrap();
     let after = ensure(state.path(), &names, now).unwrap();
     assert!(matches!(&after.renewed, Some(reason @ Reason::CaBroken(_)) if reason.is_new_ca()));
-    assert_ne!(after.ca_pem, first.ca_pem);
+    assert_ne!(after.identity.chain.last(), first.identity.chain.last());
     assert_eq!(ensure(state.path(), &names, now).unwrap().renewed, None);
 }
 

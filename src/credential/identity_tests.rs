@@ -1,3 +1,4 @@
+//! Tests of the loading of certificate and key: what is taken, what is refused, what is warned of.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use zeroize::Zeroizing;
 
@@ -14,15 +13,6 @@ use crate::secret::Secret;
 
 /// The greatest size of a key file, in bytes. A PHC string has about a hundred.
 const LIMIT: usize = 4096;
-
-/// What a key file holds.
-#[derive(Debug, Clone)]
-pub(crate) struct StoredKey {
-    /// The key's hash.
-    pub(crate) phc: Phc,
-    /// When the file was written.
-    pub(crate) changed: SystemTime,
-}
 
 /// What `--api-key-file` holds: a hash, or a key that was hashed in memory.
 #[derive(Debug, Clone)]
@@ -81,16 +71,15 @@ pub(crate) enum KeyFileError {
 }
 
 /// Reads the hash that `set-key` wrote. The last of `allowed_owners` is the one that a cure names: root comes before it.
-pub(crate) fn read(path: &Path, allowed_owners: &[Uid]) -> Result<StoredKey, KeyFileError> {
-    let (line, facts) = read_line(path, allowed_owners)?;
-    Ok(StoredKey { phc: parse(path, &line)?, changed: facts.changed })
+pub(crate) fn read(path: &Path, allowed_owners: &[Uid]) -> Result<Phc, KeyFileError> {
+    parse(path, &read_line(path, allowed_owners)?)
 }
 
 /// Reads a file named on the command line: a hash, or a plain key, which is hashed in memory.
 ///
 /// What begins like a hash has to be a whole one: half a hash is never taken for a key.
 pub(crate) fn read_plain_or_phc(path: &Path, allowed_owners: &[Uid]) -> Result<GivenKey, KeyFileError> {
-    let (line, _) = read_line(path, allowed_owners)?;
+    let line = read_line(path, allowed_owners)?;
     let (phc, weakness) = if line.starts_with(b"$argon2") {
         (parse(path, &line)?, None)
     } else {
@@ -120,7 +109,7 @@ pub(crate) fn without_line_end(content: &[u8]) -> &[u8] {
 }
 
 /// The one line of a file that was judged and read by the same descriptor: swapping the path in between changes nothing.
-fn read_line(path: &Path, allowed_owners: &[Uid]) -> Result<(Zeroizing<Vec<u8>>, Facts), KeyFileError> {
+fn read_line(path: &Path, allowed_owners: &[Uid]) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
     let path_owned = || path.to_owned();
     let unreadable = |source: io::Error| match source.kind() {
         io::ErrorKind::NotFound => KeyFileError::Missing { path: path_owned() },
@@ -138,7 +127,7 @@ fn read_line(path: &Path, allowed_owners: &[Uid]) -> Result<(Zeroizing<Vec<u8>>,
     if line.contains(&b'\n') || line.contains(&b'\r') {
         return Err(KeyFileError::ManyLines { path: path_owned() });
     }
-    Ok((Zeroizing::new(line.to_vec()), facts))
+    Ok(Zeroizing::new(line.to_vec()))
 }
 
 /// Whether a file of these facts may be believed.

@@ -1,3 +1,4 @@
+//! Tests of the key file: who may own it, what it may be, that it is replaced whole.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -22,7 +23,7 @@ fn file_with(content: &[u8], mode: u32) -> Place {
     Place { _directory: directory, path }
 }
 
-fn read_mine(path: &Path) -> Result<StoredKey, KeyFileError> {
+fn read_mine(path: &Path) -> Result<Phc, KeyFileError> {
     read(path, &[effective_uid()])
 }
 
@@ -32,7 +33,7 @@ fn what_was_written_is_read_back_by_its_owner_only() {
     let key = Secret::new(STRONG.as_bytes().to_vec());
     write(&place.path, &Phc::hash(&key).unwrap(), None).unwrap();
     assert_eq!(fs::metadata(&place.path).unwrap().permissions().mode() & 0o7777, 0o600);
-    assert!(read_mine(&place.path).unwrap().phc.verify(&key));
+    assert!(read_mine(&place.path).unwrap().verify(&key));
     assert!(!fs::read_to_string(&place.path).unwrap().contains(STRONG));
 }
 
@@ -158,7 +159,7 @@ fn a_swap_between_check_and_read_changes_nothing() {
         for _ in 0..20_000 {
             match read_mine(&place.path) {
                 Ok(stored) => {
-                    assert_eq!(stored.phc.expose(), PHC);
+                    assert_eq!(stored.expose(), PHC);
                     right_seen += 1;
                 }
                 Err(KeyFileError::OpenToOthers { mode: 0o644, .. }) => wrong_seen += 1,

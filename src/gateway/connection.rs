@@ -25,6 +25,7 @@ use tokio_rustls::server::TlsStream;
 use super::proxy::headers::text_of;
 use super::serve;
 use super::shared::{KeyEpoch, Shared};
+use super::tap::{MOST_FIELDS, Tap, Tapped};
 use super::worker::Worker;
 
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -65,16 +66,17 @@ pub(crate) async fn serve(stream: TcpStream, peer: SocketAddr, worker: Rc<Worker
 }
 
 async fn http1(stream: TlsStream<TcpStream>, guest: Rc<Guest>, shared: &Shared) {
+    let tap = Tap::new();
     let service = service_fn({
-        let guest = guest.clone();
+        let (guest, tap) = (guest.clone(), tap.clone());
         move |request: Request<Incoming>| {
-            let guest = guest.clone();
-            async move { Ok::<_, Infallible>(serve::answer(guest, request).await) }
+            let (guest, seen) = (guest.clone(), tap.inspect());
+            async move { Ok::<_, Infallible>(serve::answer_seen(guest, request, seen).await) }
         }
     });
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEAD).max_header_size(LARGEST_HEAD).max_headers(128);
-    let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEAD).max_header_size(LARGEST_HEAD).max_headers(MOST_FIELDS);
+    let connection = builder.serve_connection(TokioIo::new(Tapped::new(stream, tap)), service).with_upgrades();
     let mut connection = pin!(connection);
     let ended = until_it_must_end(&guest, shared, connection.as_mut(), |connection| connection.graceful_shutdown());
     note_end(guest.peer, ended.await);

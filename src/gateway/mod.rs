@@ -16,6 +16,7 @@ mod proxy;
 mod redirect;
 mod serve;
 mod shared;
+mod tap;
 mod tls;
 mod worker;
 
@@ -25,7 +26,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use crate::os::descriptors;
+use crate::os::{descriptors, process};
 use crate::telemetry::forward;
 use crate::wire::channel::{Channel, ChannelError};
 use crate::wire::message::FromGateway;
@@ -60,6 +61,7 @@ pub(crate) enum GatewayError {
 
 /// Runs the gateway until the supervisor ends it or is gone.
 pub(crate) fn run() -> Result<(), GatewayError> {
+    process::name_self(c"guard-gateway").map_err(|source| GatewayError::System { step: "take a name", source })?;
     let socket = descriptors::inherited(descriptors::CHANNEL).map_err(GatewayError::Channel)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -15,8 +15,25 @@ use super::connection::Guest;
 use super::endpoint::socket;
 use super::proxy::forward::{self, Admission};
 use super::proxy::origin;
+use super::tap::Connection;
 use crate::config::AnonymousWebsocket;
 use crate::wire::message::{GatewaySettings, KeyState, Verdict};
+
+/// Answers a request of HTTP/1.1, whose head was seen as it came.
+pub(crate) async fn answer_seen(
+    guest: Rc<Guest>,
+    request: Request<Incoming>,
+    seen: Result<Connection, Refusal>,
+) -> Response<Body> {
+    let mut response = match seen {
+        Ok(_) => answer(guest, request).await,
+        Err(refusal) => refuse(&guest, refusal, request),
+    };
+    if seen != Ok(Connection::GoesOn) && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
 
 /// Answers a request, whatever it is.
 pub(crate) async fn answer(guest: Rc<Guest>, request: Request<Incoming>) -> Response<Body> {
@@ -24,10 +41,14 @@ pub(crate) async fn answer(guest: Rc<Guest>, request: Request<Incoming>) -> Resp
     let origins = &settings.auth.allowed_origins;
     let listed = if origins.is_empty() { None } else { origin::listed_origin(request.headers(), origins) };
     let facts = settings.log.access.then(|| (request.method().clone(), request.uri().path().to_owned()));
+    let head = *request.method() == Method::HEAD;
     let mut response = match preflight(&request, &settings) {
         Some(response) => response,
         None => decided(&guest, &settings, request).await,
     };
+    if head {
+        response = without_body(response);
+    }
     if !origins.is_empty() {
         origin::answer_cors(response.headers_mut(), listed);
     }
@@ -35,6 +56,16 @@ pub(crate) async fn answer(guest: Rc<Guest>, request: Request<Incoming>) -> Resp
         tracing::info!(peer = %guest.peer.ip(), %method, path, status = response.status().as_u16(), "request");
     }
     response
+}
+
+/// HEAD is answered as GET would be, without the body (RFC 9110, 9.3.2); over HTTP/2 hyper leaves that to us.
+fn without_body(response: Response<Body>) -> Response<Body> {
+    let (mut parts, body) = response.into_parts();
+    let Body::Own(own) = &body else { return Response::from_parts(parts, body) };
+    if let Some(length) = own.size_hint().exact() {
+        parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    Response::from_parts(parts, Body::Own(Full::default()))
 }
 
 /// Asked by a browser on behalf of a listed origin, before it sends the request itself: no key can come with that.

@@ -54,6 +54,7 @@ pub(crate) fn start(
     Ok(())
 }
 
+#[allow(clippy::disallowed_methods, reason = "the gateway has nothing to clean up, and its threads must end together")]
 fn serve(shared: Arc<Shared>, https: Vec<TcpListener>, redirect: Vec<TcpListener>) {
     if let Err(error) = try_serve(shared, https, redirect) {
         // The supervisor starts another gateway: one that serves with fewer threads than it was told would hide the fault.

@@ -1,3 +1,4 @@
+//! Tests of files: a replacement that is killed or finds the disk full leaves the old content.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;

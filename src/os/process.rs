@@ -1,5 +1,6 @@
 //! Processes: their ends, signals to them and to their groups, and what they leave behind.
 
+use std::ffi::CStr;
 use std::fmt;
 use std::fs;
 use std::io;
@@ -9,7 +10,7 @@ use std::process::ExitStatus;
 use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::signal::{self, Signal};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
 /// A process id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -47,6 +48,11 @@ impl Ending {
             Self::Kill => Signal::SIGKILL,
         }
     }
+}
+
+/// Gives this process the name that `top` and `ps -e` show (at most 15 bytes); a role would else be called `exe`.
+pub(crate) fn name_self(name: &CStr) -> io::Result<()> {
+    Ok(prctl::set_name(name)?)
 }
 
 /// Makes orphans of children come to this process instead of init, so that none is lost (`PR_SET_CHILD_SUBREAPER`).
@@ -88,7 +94,7 @@ pub(crate) fn reap() -> Option<(Pid, ExitStatus)> {
 /// Waits, blocking, for one child and leaves nothing of it.
 #[cfg(test)]
 pub(crate) fn wait_for(pid: Pid) -> io::Result<()> {
-    waitid(Id::Pid(pid.0), WaitPidFlag::WEXITED)?;
+    nix::sys::wait::waitid(nix::sys::wait::Id::Pid(pid.0), WaitPidFlag::WEXITED)?;
     Ok(())
 }
 

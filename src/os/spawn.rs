@@ -83,6 +83,7 @@ pub(crate) enum SpawnError {
 /// Starts a child as planned; returns after exec has succeeded.
 ///
 /// Call from the thread that lives as long as the process: `PR_SET_PDEATHSIG` is bound to the thread that forked.
+#[allow(clippy::disallowed_methods, reason = "this is the one place where children are started")]
 pub(crate) fn start(plan: &Plan<'_>) -> Result<Child, SpawnError> {
     let mut command = Command::new(plan.program);
     command.arg0(plan.name).args(plan.arguments).env_clear().envs(plan.environment.iter().map(|(k, v)| (k, v)));
@@ -211,7 +212,7 @@ fn explain(program: &Path, error: io::Error) -> SpawnError {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::print_stderr)]
     use super::*;
     use crate::os::process;
     use std::fs::File;

@@ -1,13 +1,22 @@
 //! The service manager's protocol (sd_notify(3), sd_listen_fds(3)): one object owns the states, so that READY can
 //! never follow STOPPING.
 
+use std::collections::VecDeque;
+use std::env;
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
 use sd_notify::NotifyState;
 
 use super::descriptors;
+
+/// Messages that wait for a manager that is behind; what is older than these is of no use any more.
+const WAITING: usize = 16;
 
 /// What the service manager has been told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,23 +28,36 @@ enum Told {
 }
 
 /// The one voice that speaks to the service manager; silent where there is none.
+///
+/// It never waits: a manager that does not read must not stop the process that ends children.
 #[derive(Debug)]
 pub(crate) struct Systemd {
     told: Told,
     status: String,
+    socket: Option<UnixDatagram>,
+    waiting: VecDeque<String>,
+    watchdog: Option<Duration>,
 }
 
 impl Systemd {
     /// Nothing has been said yet.
     pub(crate) fn new() -> Self {
-        Self { told: Told::Nothing, status: String::new() }
+        let socket = env::var_os("NOTIFY_SOCKET").and_then(|name| match connect(&name) {
+            Ok(socket) => Some(socket),
+            Err(error) => {
+                tracing::warn!(%error, "the service manager's socket ($NOTIFY_SOCKET) cannot be reached");
+                None
+            }
+        });
+        let watchdog = sd_notify::watchdog_enabled();
+        Self { told: Told::Nothing, status: String::new(), socket, waiting: VecDeque::new(), watchdog }
     }
 
     /// Guests can be served; also the end of a reload.
     pub(crate) fn ready(&mut self) {
         if matches!(self.told, Told::Nothing | Told::Reloading) {
             self.told = Told::Ready;
-            say(&[NotifyState::Ready]);
+            self.say(&[NotifyState::Ready]);
         }
     }
 
@@ -49,8 +71,8 @@ impl Systemd {
         if self.told == Told::Ready {
             self.told = Told::Reloading;
             match NotifyState::monotonic_usec_now() {
-                Ok(now) => say(&[NotifyState::Reloading, now]),
-                Err(_) => say(&[NotifyState::Reloading]),
+                Ok(now) => self.say(&[NotifyState::Reloading, now]),
+                Err(_) => self.say(&[NotifyState::Reloading]),
             }
         }
     }
@@ -58,39 +80,68 @@ impl Systemd {
     /// The end begins. Nothing but STATUS follows.
     pub(crate) fn stopping(&mut self) {
         self.told = Told::Stopping;
-        say(&[NotifyState::Stopping]);
+        self.say(&[NotifyState::Stopping]);
     }
 
     /// One line for `systemctl status`; said when it changes.
     pub(crate) fn status(&mut self, text: &str) {
         if self.status != text {
             text.clone_into(&mut self.status);
-            say(&[NotifyState::Status(text)]);
+            self.say(&[NotifyState::Status(text)]);
         }
     }
 
     /// Start-up takes longer: the manager waits at least `time` more.
-    pub(crate) fn extend_start(&self, time: Duration) {
+    pub(crate) fn extend_start(&mut self, time: Duration) {
         if self.told == Told::Nothing {
-            say(&[NotifyState::ExtendTimeoutUsec(u32::try_from(time.as_micros()).unwrap_or(u32::MAX))]);
+            self.say(&[NotifyState::ExtendTimeoutUsec(u32::try_from(time.as_micros()).unwrap_or(u32::MAX))]);
         }
     }
 
     /// The guard is alive: to be said only after a real check.
-    pub(crate) fn watchdog(&self) {
-        say(&[NotifyState::Watchdog]);
+    pub(crate) fn alive(&mut self) {
+        if self.watchdog.is_some() {
+            self.say(&[NotifyState::Watchdog]);
+        }
     }
 
-    /// How often the manager wants to hear [`Systemd::watchdog`] at the least.
-    pub(crate) fn watchdog_interval() -> Option<Duration> {
-        sd_notify::watchdog_enabled()
+    /// How often the manager wants to hear [`Systemd::alive`] at the least, if it watches this process.
+    pub(crate) fn watchdog(&self) -> Option<Duration> {
+        self.watchdog
+    }
+
+    /// Sends what a manager that was behind has not taken yet.
+    pub(crate) fn flush(&mut self) {
+        let Some(socket) = &self.socket else { return self.waiting.clear() };
+        while let Some(message) = self.waiting.front() {
+            match socket.send(message.as_bytes()) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) => tracing::debug!(%error, "the service manager did not hear"),
+                Ok(_) => {}
+            }
+            self.waiting.pop_front();
+        }
+    }
+
+    fn say(&mut self, states: &[NotifyState<'_>]) {
+        if self.waiting.len() >= WAITING {
+            self.waiting.pop_front();
+        }
+        self.waiting.push_back(states.iter().map(|state| format!("{state}\n")).collect());
+        self.flush();
     }
 }
 
-fn say(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        tracing::debug!(%error, "the service manager did not hear");
-    }
+/// `sd_notify::notify` waits for a manager that is behind, and knows no abstract names: only its words are used here.
+fn connect(name: &OsString) -> io::Result<UnixDatagram> {
+    let address = match name.as_bytes().strip_prefix(b"@") {
+        Some(name) => SocketAddr::from_abstract_name(name)?,
+        None => SocketAddr::from_pathname(name)?,
+    };
+    let socket = UnixDatagram::unbound()?;
+    socket.set_nonblocking(true)?;
+    socket.connect_addr(&address)?;
+    Ok(socket)
 }
 
 /// The sockets that the service manager passed, by the names of the socket unit.

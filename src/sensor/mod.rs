@@ -3,7 +3,7 @@
 
 use std::io;
 
-use crate::os::descriptors;
+use crate::os::{descriptors, process};
 use crate::telemetry::forward;
 use crate::wire::channel::{Channel, ChannelError};
 use crate::wire::message::{FromSensor, GpuReading, ToSensor};
@@ -24,6 +24,7 @@ pub(crate) enum SensorError {
 
 /// Runs the sensor until the supervisor ends it or is gone.
 pub(crate) fn run() -> Result<(), SensorError> {
+    process::name_self(c"guard-sensor").map_err(SensorError::Start)?;
     let socket = descriptors::inherited(descriptors::CHANNEL).map_err(SensorError::Start)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(SensorError::Start)?;
     runtime.block_on(async {

@@ -92,6 +92,7 @@ impl Comfyui {
         }
     }
 
+    #[allow(clippy::disallowed_methods, reason = "the listener is a question and is closed at once")]
     fn try_start(&mut self) -> Result<(), String> {
         let port = self.settings.port;
         // ComfyUI would load for a minute and only then say that its port is taken.

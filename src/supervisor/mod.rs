@@ -8,32 +8,31 @@ mod backoff;
 mod comfyui;
 mod environment;
 mod event;
+mod hear;
 mod ladder;
 mod reload;
 mod report;
 mod roles;
+mod shutdown;
+mod signals;
 mod start;
 mod tail;
 mod watch;
 
-use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::config::{Comfyui as ComfyuiSettings, Config, Findings};
 use crate::credential::phc::Phc;
+use crate::os::descriptors;
 use crate::os::process::{self, Pid};
 use crate::os::systemd::Systemd;
-use crate::os::{descriptors, privilege};
-use crate::telemetry::output::{relay_gateway, relay_sensor};
 use crate::wire::message::{
-    Answering, FromGateway, FromSensor, GatewaySettings, GatewaySetup, GpuReading, KeyState, ProcessState, TlsIdentity,
-    ToGateway, ToSensor, Verdict,
+    Answering, GatewaySettings, GatewaySetup, GpuReading, KeyState, ProcessState, TlsIdentity, ToGateway, ToSensor,
 };
 use crate::wire::permit::Role;
 use answers::Answers;
@@ -80,7 +79,7 @@ pub(crate) fn run(orders: Orders) -> Result<(), StartError> {
         .map_err(|source| StartError::System { step: "start the reactor", source })?;
     runtime.block_on(async {
         let (sender, events) = mpsc::channel(256);
-        listen_to_signals(&sender).map_err(|source| StartError::System { step: "listen to signals", source })?;
+        signals::listen(&sender).map_err(|source| StartError::System { step: "listen to signals", source })?;
         Supervisor::new(orders, started, sender).work(events).await;
         Ok(())
     })
@@ -148,7 +147,7 @@ impl Supervisor {
     }
 
     async fn work(mut self, mut events: mpsc::Receiver<Event>) {
-        let mut check = tokio::time::interval(watchdog_pace());
+        let mut check = tokio::time::interval(check_pace(self.systemd.watchdog()));
         let mut watch = tokio::time::interval(WATCH_INTERVAL);
         let mut certificate = tokio::time::interval_at(Instant::now() + CERTIFICATE_INTERVAL, CERTIFICATE_INTERVAL);
         for ticker in [&mut check, &mut watch, &mut certificate] {
@@ -242,80 +241,6 @@ impl Supervisor {
         }
     }
 
-    fn hear_gateway(&mut self, message: FromGateway) {
-        match message {
-            FromGateway::Ready => self.gateway.became_ready(),
-            FromGateway::Log(line) => relay_gateway(&line),
-            FromGateway::Judge { ticket, key } => {
-                let generation = self.gateway.generation();
-                if let Some(verdict) = self.answers.ask(self.key.as_ref(), key, generation, ticket) {
-                    self.answer(generation, ticket, verdict);
-                }
-            }
-            FromGateway::Observed(answering) => {
-                self.answering = answering;
-                if let Some(comfyui) = &mut self.comfyui {
-                    comfyui.observed(answering, Instant::now());
-                }
-            }
-            FromGateway::Checked(number) => {
-                if number == self.checks {
-                    self.gateway.answered();
-                    self.systemd.watchdog();
-                }
-            }
-            FromGateway::Drained => self.drained = true,
-        }
-    }
-
-    fn hear_sensor(&mut self, message: FromSensor) {
-        match message {
-            FromSensor::Ready => self.sensor.became_ready(),
-            FromSensor::Log(line) => relay_sensor(&line),
-            FromSensor::Reading(reading) => {
-                if self.gpu != reading {
-                    self.gpu = reading.clone();
-                    self.gateway.tell(ToGateway::Gpu(reading));
-                }
-            }
-            FromSensor::Checked(number) => {
-                if number == self.checks {
-                    self.sensor.answered();
-                }
-            }
-        }
-    }
-
-    fn answer(&mut self, generation: u64, ticket: u64, verdict: Verdict) {
-        if generation == self.gateway.generation() {
-            self.gateway.tell(ToGateway::Verdict { ticket, verdict });
-        }
-    }
-
-    fn end_breaker(&mut self, role: Role, generation: u64, breach: &str) {
-        match role {
-            Role::Gateway if generation == self.gateway.generation() => self.gateway.kill(breach),
-            Role::Sensor if generation == self.sensor.generation() => self.sensor.kill(breach),
-            _ => {}
-        }
-    }
-
-    fn bury(&mut self, pid: Pid, status: std::process::ExitStatus) {
-        let now = Instant::now();
-        let how = process::describe(status);
-        let known = self.gateway.died(pid, &how, now)
-            || self.sensor.died(pid, &how, now)
-            || self.comfyui.as_mut().is_some_and(|comfyui| comfyui.died(pid, status, now));
-        if !known {
-            tracing::debug!(%pid, how, "an adopted orphan ended");
-        }
-        if self.stopping.is_some() {
-            self.gateway.retire();
-            self.sensor.retire();
-            self.drained |= self.gateway.pid().is_none();
-        }
-    }
-
     fn check(&mut self) {
         let now = Instant::now();
         self.checks += 1;
@@ -323,6 +248,7 @@ impl Supervisor {
         self.sensor.check(now, ToSensor::Check(self.checks));
         // A slow start of ComfyUI is no failed start of the guard.
         self.systemd.extend_start(4 * CHECK_INTERVAL);
+        self.systemd.flush();
     }
 
     /// Tells the gateway, the service manager and the log what is new about ComfyUI.
@@ -347,47 +273,6 @@ impl Supervisor {
         if ready && !self.systemd.is_ready() {
             tracing::info!("{text}");
             self.systemd.ready();
-        }
-    }
-
-    fn stop(&mut self) {
-        let now = Instant::now();
-        if self.stopping.is_some() {
-            tracing::warn!("told to end once more: nothing is waited for any longer");
-            self.drained = true;
-            return;
-        }
-        tracing::info!("ending");
-        self.stopping = Some(now);
-        self.systemd.stopping();
-        self.systemd.status("Stopping");
-        self.gateway.ending();
-        self.sensor.ending();
-        self.drained = self.gateway.pid().is_none();
-        self.gateway.tell(ToGateway::Drain(ladder::drain_time(self.stop_timeout())));
-    }
-
-    /// Whether the guard has been told to end and nothing of it is left but the roles, which then go too.
-    fn is_over(&mut self) -> bool {
-        let Some(since) = self.stopping else { return false };
-        let now = Instant::now();
-        let drained = self.drained || now >= since + ladder::drain_time(self.stop_timeout());
-        let comfyui_gone = self.comfyui.as_ref().is_none_or(Comfyui::is_gone);
-        if !(drained && comfyui_gone && self.sweep()) {
-            return false;
-        }
-        for pid in [self.gateway.pid(), self.sensor.pid()].into_iter().flatten() {
-            if let Err(error) = process::end(pid, process::Ending::Kill) {
-                tracing::warn!(%pid, %error, "a role cannot be ended");
-            }
-        }
-        process::children().is_empty()
-    }
-
-    fn stop_timeout(&self) -> Duration {
-        match &self.orders.config.comfyui {
-            ComfyuiSettings::Owned(settings) => settings.stop_timeout.0,
-            ComfyuiSettings::External(_) => Duration::from_secs(15),
         }
     }
 
@@ -422,42 +307,12 @@ fn gateway_settings(config: &Config) -> GatewaySettings {
 }
 
 /// Twice as often as the service manager wants, and never more seldom than [`CHECK_INTERVAL`].
-fn watchdog_pace() -> Duration {
-    Systemd::watchdog_interval().map_or(CHECK_INTERVAL, |interval| (interval / 3).min(CHECK_INTERVAL))
+fn check_pace(watchdog: Option<Duration>) -> Duration {
+    watchdog.map_or(CHECK_INTERVAL, |interval| (interval / 3).min(CHECK_INTERVAL))
 }
 
 fn addresses(started: &Started) -> String {
     let https = started.sockets.iter().take(started.https_sockets);
     let known = https.filter_map(|socket| descriptors::local_address(socket.as_fd()).ok());
     known.map(|address| format!("https://{address}")).collect::<Vec<_>>().join(", ")
-}
-
-/// SIGHUP, SIGTERM, SIGINT and the ends of children, as events.
-fn listen_to_signals(events: &mpsc::Sender<Event>) -> io::Result<()> {
-    let mut hangup = signal(SignalKind::hangup())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut child = signal(SignalKind::child())?;
-    let events = events.clone();
-    tokio::spawn(async move {
-        loop {
-            let event = tokio::select! {
-                _ = hangup.recv() => Event::Reload,
-                _ = terminate.recv() => Event::Stop,
-                _ = interrupt.recv() => Event::Stop,
-                _ = child.recv() => {
-                    while let Some((pid, status)) = process::reap() {
-                        if events.send(Event::Died { pid, status }).await.is_err() {
-                            return;
-                        }
-                    }
-                    continue;
-                }
-            };
-            if events.send(event).await.is_err() {
-                return;
-            }
-        }
-    });
-    Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -212,7 +212,7 @@ pub(crate) fn read_key(configured: &Path, source: &KeySource, owners: &[Uid]) ->
             Ok(Some(given.phc))
         }
         KeySource::Configured => match key_file::read(configured, owners) {
-            Ok(stored) => Ok(Some(stored.phc)),
+            Ok(phc) => Ok(Some(phc)),
             Err(error) => {
                 tracing::error!("{error}");
                 Ok(None)
@@ -236,7 +236,8 @@ pub(crate) fn own_identity(config: &Config) -> Result<TlsIdentity, AuthorityErro
     let names = host_names(&config.tls.names);
     let made = authority::ensure(&config.state.directory, &names, SystemTime::now())?;
     if let Some(reason) = &made.renewed {
-        tracing::info!("own certificate made: {reason}; `comfy-guard ca` prints the root to trust");
+        let trust = if reason.is_new_ca() { "; `comfy-guard ca` prints the root to trust" } else { "" };
+        tracing::info!("own certificate made: {reason}{trust}");
     }
     tracing::info!(fingerprint = %made.identity.fingerprint, "own certificate");
     Ok(for_gateway(made.identity))

@@ -107,7 +107,7 @@ impl Health {
             (ProcessState::Stopping, _) => Status::Stopping,
             (ProcessState::Failed { .. }, _) => Status::Failed,
             (ProcessState::Restarting, _) => Status::Restarting,
-            (ProcessState::Running | ProcessState::External | ProcessState::Starting, Answering::Yes) => Status::Ok,
+            (ProcessState::Running | ProcessState::External, Answering::Yes) => Status::Ok,
             (ProcessState::Starting, _) => Status::Starting,
             (ProcessState::External, Answering::Unknown) => Status::Starting,
             (ProcessState::External, Answering::Refused) => Status::Unreachable,

@@ -20,7 +20,8 @@ use crate::gateway::answer::{Body, Own, wants_page};
 use crate::gateway::auth::decide::Head;
 use crate::gateway::auth::refusal::Refusal;
 use crate::gateway::connection::Guest;
-use crate::wire::message::GatewaySettings;
+use crate::gateway::serve;
+use crate::wire::message::{GatewaySettings, ProcessState};
 
 /// Why a request is handed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +40,11 @@ pub(crate) async fn hand_on(
     admission: Admission,
 ) -> Response<Body> {
     let page = wants_page(request.method(), request.headers());
+    // Whatever listens on the port while no ComfyUI of ours serves is a stranger, who must see nobody's request.
+    let ours = matches!(guest.worker.shared.health.borrow().process, ProcessState::Running | ProcessState::External);
+    if !ours {
+        return serve::own(guest, &refused(guest, settings, Failure::Refused), request);
+    }
     let upgrade = Head::of(&request).is_websocket_upgrade();
     if let Err(error) = rewrite(guest, settings, &mut request, upgrade) {
         tracing::debug!(%error, "the target without its key is none");
@@ -46,7 +52,6 @@ pub(crate) async fn hand_on(
     }
     let handed_on =
         if upgrade { socket(guest, settings, request, admission).await } else { exchange(guest, request).await };
-    let shared = &guest.worker.shared;
     match handed_on {
         Ok(mut response) => {
             // hyper writes each answer in the version of its own connection only if it is not told another.
@@ -59,12 +64,14 @@ pub(crate) async fn hand_on(
             }
             response
         }
-        Err(failure) => {
-            let key = shared.key.borrow().state;
-            let status = shared.health.borrow().status(key, !settings.auth.enabled);
-            failure.answer(status).respond(page)
-        }
+        Err(failure) => refused(guest, settings, failure).respond(page),
     }
+}
+
+fn refused(guest: &Guest, settings: &GatewaySettings, failure: Failure) -> Own {
+    let shared = &guest.worker.shared;
+    let key = shared.key.borrow().state;
+    failure.answer(shared.health.borrow().status(key, !settings.auth.enabled))
 }
 
 /// The head as ComfyUI is to see it.

@@ -1,14 +1,12 @@
 //! Header fields on their way through: what is taken off, what is put on. Pure edits of a map in place.
 
 mod client;
-mod redacted;
 mod request;
 mod response;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName};
 
 pub(crate) use client::{Scheme, believed_host, believed_scheme, client_address, text_of};
-pub(crate) use redacted::Redacted;
 pub(crate) use request::{RequestFacts, strip_request};
 pub(crate) use response::{ResponseFacts, strip_response};
 

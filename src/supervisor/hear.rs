@@ -1,0 +1,92 @@
+//! What the roles say, once the permit table has let it through, and the ends of children.
+
+use std::process::ExitStatus;
+
+use tokio::time::Instant;
+
+use super::Supervisor;
+use crate::os::process::{self, Pid};
+use crate::telemetry::output::{relay_gateway, relay_sensor};
+use crate::wire::message::{FromGateway, FromSensor, ToGateway, Verdict};
+use crate::wire::permit::Role;
+
+impl Supervisor {
+    /// What the gateway said.
+    pub(super) fn hear_gateway(&mut self, message: FromGateway) {
+        match message {
+            FromGateway::Ready => self.gateway.became_ready(),
+            FromGateway::Log(line) => relay_gateway(&line),
+            FromGateway::Judge { ticket, key } => {
+                let generation = self.gateway.generation();
+                if let Some(verdict) = self.answers.ask(self.key.as_ref(), key, generation, ticket) {
+                    self.answer(generation, ticket, verdict);
+                }
+            }
+            FromGateway::Observed(answering) => {
+                self.answering = answering;
+                if let Some(comfyui) = &mut self.comfyui {
+                    comfyui.observed(answering, Instant::now());
+                }
+            }
+            FromGateway::Checked(number) => {
+                if number == self.checks {
+                    self.gateway.answered();
+                    self.systemd.alive();
+                }
+            }
+            FromGateway::Drained => self.drained = true,
+        }
+    }
+
+    /// What the sensor said.
+    pub(super) fn hear_sensor(&mut self, message: FromSensor) {
+        match message {
+            FromSensor::Ready => self.sensor.became_ready(),
+            FromSensor::Log(line) => relay_sensor(&line),
+            FromSensor::Reading(reading) => {
+                if self.gpu != reading {
+                    self.gpu = reading.clone();
+                    self.gateway.tell(ToGateway::Gpu(reading));
+                }
+            }
+            FromSensor::Checked(number) => {
+                if number == self.checks {
+                    self.sensor.answered();
+                }
+            }
+        }
+    }
+
+    /// Hands a verdict to the gateway that asked for it, if it still lives.
+    pub(super) fn answer(&mut self, generation: u64, ticket: u64, verdict: Verdict) {
+        if generation == self.gateway.generation() {
+            self.gateway.tell(ToGateway::Verdict { ticket, verdict });
+        }
+    }
+
+    /// Ends a role that said what it may not.
+    pub(super) fn end_breaker(&mut self, role: Role, generation: u64, breach: &str) {
+        match role {
+            Role::Gateway if generation == self.gateway.generation() => self.gateway.kill(breach),
+            Role::Sensor if generation == self.sensor.generation() => self.sensor.kill(breach),
+            _ => {}
+        }
+    }
+
+    /// Notes the end of a child.
+    pub(super) fn bury(&mut self, pid: Pid, status: ExitStatus) {
+        let now = Instant::now();
+        let how = process::describe(status);
+        let known = self.gateway.died(pid, &how, now)
+            || self.sensor.died(pid, &how, now)
+            || self.comfyui.as_mut().is_some_and(|comfyui| comfyui.died(pid, status, now));
+        if !known {
+            tracing::debug!(%pid, how, "an adopted orphan ended");
+        }
+        if self.stopping.is_some() {
+            self.gateway.retire();
+            self.sensor.retire();
+            self.drained |= self.gateway.pid().is_none();
+        }
+    }
+}
