@@ -206,7 +206,7 @@ def test_guest_that_vanishes_is_gone_for_comfyui_too(guard, end):
     """No close frame: a laptop lid, a killed browser."""
     before = open_in_comfyui(guard)
     wire = guard.raw()
-    wire.send(f"GET /ws?clientId=vanishing HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {guard.key}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    wire.send(f"GET /ws?clientId=vanishing-{end} HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {guard.key}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
               "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
     assert wire.socket.recv(4096).startswith(b"HTTP/1.1 101 ")
     until(lambda: open_in_comfyui(guard) == before + 1, 5, "it is open")
