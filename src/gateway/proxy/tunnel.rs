@@ -36,23 +36,22 @@ where
     let both = async {
         let up = Direction::new(guest_read, upstream_write, moved.clone());
         let down = Direction::new(upstream_read, guest_write, moved.clone());
-        tokio::join!(up.run(), down.run())
+        // The end of one side lets the other go on; a failure of one ends both, or the peer of a guest that vanished
+        // would never know.
+        tokio::try_join!(up.run(), down.run())
     };
     let why = tokio::select! {
-        (up, down) = both => return note(up, down),
+        result = both => {
+            if let Err(error) = result {
+                tracing::debug!(%error, "a WebSocket broke off");
+            }
+            return;
+        }
         _ = key.changed(), if rests_on_key => "its key was changed",
         _ = draining.wait_for(|draining| *draining) => "the gateway is ending",
         () = silence(moved.clone(), idle) => "it was silent for too long",
     };
     tracing::debug!("a WebSocket was ended: {why}");
-}
-
-fn note(up: io::Result<()>, down: io::Result<()>) {
-    for result in [up, down] {
-        if let Err(error) = result {
-            tracing::debug!(%error, "a WebSocket broke off");
-        }
-    }
 }
 
 /// Ends when nothing has moved for `idle`; never where there is no limit.

@@ -1,6 +1,6 @@
 //! What a guest gets to see of an answer's head.
 
-use http::header::{CACHE_CONTROL, CONNECTION, HeaderMap, HeaderValue, UPGRADE};
+use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderValue, TRANSFER_ENCODING, UPGRADE};
 
 use super::{is_hop_by_hop, remove};
 use crate::gateway::auth::credentials::is_token;
@@ -24,6 +24,10 @@ const USUAL: [(&[u8], &str); 3] = [
 /// Takes off what is not for guests and keeps answers that needed a key out of shared caches. The fields that tell the
 /// body's length are left as they are.
 pub(crate) fn strip_response(headers: &mut HeaderMap, facts: ResponseFacts) {
+    // Of two lengths the chunked one counts (RFC 9112 section 6.3); it was read by it, so the other must not be told.
+    if headers.contains_key(TRANSFER_ENCODING) {
+        headers.remove(CONTENT_LENGTH);
+    }
     remove(headers, drops);
     if facts.needed_key {
         let private = for_one_guest(headers);
@@ -98,6 +102,12 @@ mod tests {
     }
 
     #[test]
+    fn of_two_lengths_only_the_one_that_was_read_goes_on() {
+        let left = strip(&[("transfer-encoding", "chunked"), ("content-length", "3")], EXEMPT);
+        assert!(left.is_empty(), "{left:?}");
+    }
+
+    #[test]
     fn versions_hops_and_foreign_cors_are_gone_and_the_body_is_told_as_it_was() {
         let left = strip(
             &[
@@ -106,7 +116,6 @@ mod tests {
                 ("connection", "keep-alive, x-y"),
                 ("x-y", "1"),
                 ("keep-alive", "timeout=5"),
-                ("transfer-encoding", "chunked"),
                 ("upgrade", "h2c"),
                 ("alt-svc", "h3"),
                 ("access-control-allow-origin", "*"),
