@@ -33,8 +33,8 @@ AMBIGUOUS = [
     "/assets/%3bx.js", "/assets/x%25.js", "/.%2e/assets/x.js", "/assets/%2E/x.js", "/assets/%61.js", "/%61ssets/x.js",
 ]
 
-BROKEN = ["/assets/%zz.js", "/assets/%2.js", "/assets/x%.js", "/assets/%00.js", "/assets/x%0a.js", "/assets/x%7f.js", "/queue%00.js", "/assets/%0d%0a.js",
-          "/assets/x.js#", "/assets/x.js#y", "/queue#.js"]
+BROKEN = ["/assets/%zz.js", "/assets/%2.js", "/assets/x%.js", "/assets/%00.js", "/assets/x%0a.js", "/assets/x%7f.js", "/queue%00.js", "/assets/%0d%0a.js"]
+FRAGMENTS = {"/assets/x.js#": "/assets/x.js", "/assets/x.js#y": "/assets/x.js", "/queue#.js": "/queue", "/queue#/assets/x.js": "/queue"}
 
 
 @pytest.mark.parametrize("target", OPEN)
@@ -65,6 +65,21 @@ def test_broken_path_is_400_even_with_the_key(guard, h2, target, with_key):
     mark = guard.upstream.mark()
     assert guard.get(target, h2=h2, key=with_key).status == 400
     assert guard.upstream.since(mark) == []
+
+
+@pytest.mark.parametrize("target", FRAGMENTS)
+@pytest.mark.parametrize("with_key", [False, True])
+def test_fragment_is_400_or_cut_off_before_anything_is_decided(guard, h2, target, with_key):
+    """A target has none (RFC 9112 3.2). Over HTTP/2 the library cuts it off before the guard sees it, as aiohttp would: then
+    the rest is all that counts, here and in ComfyUI."""
+    mark = guard.upstream.mark()
+    status = guard.get(target, h2=h2, key=with_key).status
+    seen = [one.target for one in guard.upstream.since(mark)]
+    if h2 and status != 400:
+        assert status == guard.get(FRAGMENTS[target], h2=True, key=with_key).status
+        assert seen in ([], [FRAGMENTS[target]])
+    else:
+        assert status == 400 and seen == []
 
 
 @pytest.mark.parametrize("target", [target for target in AMBIGUOUS if "\\" not in target])
