@@ -34,10 +34,14 @@ const attack = (page, target) => page.evaluate(async (origin) => {
   }
   const socket = (address) => new Promise((resolve) => {
     const one = new WebSocket(address);
-    one.onopen = () => resolve('open');
+    const heard = [];
+    one.onmessage = ({ data }) => heard.push(typeof data === 'string' ? JSON.parse(data).type : 'binary');
+    one.onopen = () => setTimeout(() => resolve(heard), 2500);
     one.onerror = () => resolve('refused');
   });
-  found.socket = await socket(`${origin.replace('https', 'wss')}/ws?clientId=foreign`);
+  found.sockets = await Promise.all(
+    ['/ws', '/ws?clientId=foreign', '/api/ws', '/_standin/push?count=9'].map((path) => socket(origin.replace('https', 'wss') + path)),
+  );
   const framed = Object.assign(document.createElement('iframe'), { src: origin, id: 'framed' });
   document.body.append(framed);
   await new Promise((resolve) => { framed.onload = resolve; setTimeout(resolve, 4000); });
@@ -71,10 +75,16 @@ export const play = async ({ context, page, facts, seen }) => {
   await signIn(page, facts.key);
   await graph(page);
   await until(() => seen.sockets.find((one) => one.texts > 0), 'the front end hears its socket');
+  const found = {};
   await outward(page, facts.other);
   const evil = await context.newPage();
   await evil.goto(`${facts.other}/page`);
-  const found = await attack(evil, facts.origin);
+  // A job runs meanwhile, so that there is something to hear.
+  const prompt = { 1: { class_type: 'Sleep', inputs: { seconds: 60, steps: 300, preview: true } } };
+  found.job = await page.evaluate((body) => window.app.api.fetchApi('/prompt', { method: 'POST', body }).then((answer) => answer.status),
+    JSON.stringify({ prompt }));
+  Object.assign(found, await attack(evil, facts.origin));
+  found.running = await page.evaluate(() => fetch('/queue').then((answer) => answer.json()).then((queue) => queue.queue_running.length));
   found.frame = evil.frames().map((frame) => frame.url());
   // A link from there is a visit like any other.
   await evil.evaluate((origin) => { document.body.innerHTML = `<a href="${origin}/">go</a>`; }, facts.origin);
