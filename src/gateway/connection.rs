@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::{HeaderValue, Request};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -57,6 +57,14 @@ impl Guest {
         let mut sessions = self.sessions.borrow_mut();
         if !sessions.contains(&session) {
             sessions.push(session);
+        }
+    }
+
+    /// Reads the body of a request that is answered without it, for a while: see [`super::proxy::linger`].
+    pub(crate) fn discard(&self, request: Request<Incoming>) {
+        let body = request.into_body();
+        if !body.is_end_stream() && self.worker.unread.send(body).is_err() {
+            tracing::debug!("the worker is ending");
         }
     }
 

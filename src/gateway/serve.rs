@@ -101,12 +101,12 @@ async fn decided(guest: &Rc<Guest>, settings: &GatewaySettings, request: Request
         Decision::Own(OwnPage::Session) => session::answer(guest, settings, request).await,
         Decision::Own(OwnPage::Login) => {
             let response = login::page(guest, settings, &request).await;
-            discard(guest, request);
+            guest.discard(request);
             response
         }
         Decision::Own(OwnPage::Script) => {
             let response = login::script(&request);
-            discard(guest, request);
+            guest.discard(request);
             response
         }
         Decision::Exempt | Decision::Open => forward::hand_on(guest, settings, request, Admission::Everybody).await,
@@ -172,7 +172,7 @@ fn nobody(guest: &Guest, settings: &GatewaySettings, request: Request<Incoming>)
         Unauthenticated::Redirect(place) => login::see_other(&place),
         Unauthenticated::Unauthorized => unauthorized("no key was given").respond(),
     };
-    discard(guest, request);
+    guest.discard(request);
     response
 }
 
@@ -183,7 +183,7 @@ async fn health(guest: &Guest, settings: &GatewaySettings, request: Request<Inco
         Admitted::Nobody => false,
         Admitted::No(answer) => return own(guest, settings, &answer, request),
     };
-    discard(guest, request);
+    guest.discard(request);
     let shared = &guest.worker.shared;
     let key = shared.key.borrow().state;
     let (status, body) = shared.health.borrow().render(key, !settings.auth.enabled, detailed);
@@ -214,7 +214,7 @@ fn refuse(guest: &Guest, settings: &GatewaySettings, refusal: Refusal, request: 
     if refusal.ends_connection() {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     } else {
-        discard(guest, request);
+        guest.discard(request);
     }
     response
 }
@@ -227,16 +227,8 @@ pub(crate) fn own(
     request: Request<Incoming>,
 ) -> Response<Body> {
     let look = Look::of(&request);
-    discard(guest, request);
+    guest.discard(request);
     answer.respond_as(look, settings)
-}
-
-/// The body of a request that is answered without it.
-fn discard(guest: &Guest, request: Request<Incoming>) {
-    let body = request.into_body();
-    if !body.is_end_stream() && guest.worker.unread.send(body).is_err() {
-        tracing::debug!("the worker is ending");
-    }
 }
 
 fn no_key() -> Own {

@@ -97,11 +97,11 @@ impl Sessions {
     }
 
     /// Ends one: here at once, and for good in the supervisor.
-    pub(crate) fn end(&self, digest: Digest) {
+    pub(crate) async fn end(&self, digest: Digest) {
         self.note_ended(&[digest]);
-        if self.questions.try_send(FromGateway::EndSession { digest }).is_err() {
-            // It would be alive again after a restart: better the whole gateway starts anew, and the guest tries again.
-            tracing::error!("the end of a session could not be told");
+        // Not dropped when the way is full: a session that a guest has ended must not be found again.
+        if self.questions.send(FromGateway::EndSession { digest }).await.is_err() {
+            tracing::error!("the gateway is ending: the end of a session was not told");
         }
     }
 
@@ -219,7 +219,7 @@ mod tests {
         assert!(first.await.unwrap().is_some() && second.await.unwrap().is_some());
         assert!(sessions.find([7; 32]).await.is_some());
         assert!(asked.try_recv().is_err());
-        sessions.end([7; 32]);
+        sessions.end([7; 32]).await;
         assert!(matches!(asked.recv().await, Some(FromGateway::EndSession { .. })));
         one_of(&mut ends, |digest| *digest == [7; 32]).await;
         let third = find();

@@ -43,7 +43,10 @@ impl Supervisor {
         tracing::info!("reloading");
         self.systemd.reloading();
         self.reload_config();
-        self.reload_key();
+        // A plain key in a file gets another hash each time that it is read, which would end all that rests on it.
+        if self.key_file.changed() || !matches!(self.orders.key_source, KeySource::File(_)) {
+            self.reload_key();
+        }
         self.reload_identity();
         self.key_file = key_watch(&self.orders);
         self.certificate = certificate_watch(&self.orders.config);

@@ -33,8 +33,8 @@ def guard():
 
 @pytest.fixture(scope="module")
 def away():
-    """A guard whose ComfyUI takes its time to start."""
-    with Guard(comfyui_arguments=["--start-delay", "100"], wait="answers") as running:
+    """A guard whose ComfyUI does not get ready while the pictures are made."""
+    with Guard(comfyui_arguments=["--start-delay", "900"], wait="answers") as running:
         yield running
 
 

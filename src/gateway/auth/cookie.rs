@@ -259,7 +259,7 @@ mod tests {
 
         #[test]
         fn nothing_of_ours_is_left_and_the_rest_is_as_it_was(
-            crumbs in proptest::collection::vec("(__Host-comfyui_session(=[0-9a-f]{0,3})?|[a-z]{1,3}=[a-zA-Z\"=% ]{0,5})", 0..6)
+            crumbs in proptest::collection::vec("(__Host-comfyui_session(=[0-9a-f]{0,3})?|[a-z]{1,3}=[a-zA-HJ-Z\"=% ]{0,5})", 0..6)
         ) {
             let mut headers = cookies(&[&crumbs.join("; ")]);
             strip_session(&mut headers);

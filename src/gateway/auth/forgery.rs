@@ -14,6 +14,7 @@ use crate::gateway::proxy::origin::{cors, same_origin};
 use crate::secret::Secret;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
 /// What the token is the digest of. Another version of the token gets another number.
 const MESSAGE: &[u8] = b"comfy-guard anti-forgery 1";
@@ -72,7 +73,10 @@ pub(crate) fn is_token(presented: &[u8], token: &Secret<String>) -> bool {
 /// Why the request is refused.
 pub(crate) fn judge(facts: &Facts<'_>) -> Result<(), Forgery> {
     if !facts.websocket && matches!(*facts.method, Method::GET | Method::HEAD) {
-        return Ok(());
+        // ComfyUI-Manager restarts on a GET: a picture on a neighbour's page must not do that. A link may be followed.
+        let by_page =
+            matches!(site(facts.headers), Site::Foreign) && !is_navigation(facts.headers) && !carries_token(facts);
+        return if by_page { Err(Forgery::ForeignPage) } else { Ok(()) };
     }
     match Page::of(facts.headers, facts.host, facts.allowed) {
         Page::Ours => Ok(()),
@@ -124,6 +128,11 @@ impl Page {
             _ => Self::Foreign,
         }
     }
+}
+
+/// Whether a browser goes to a page, and not a page loads a part of itself.
+fn is_navigation(headers: &HeaderMap) -> bool {
+    headers.get_all(SEC_FETCH_MODE).iter().any(|mode| mode == "navigate")
 }
 
 /// `Sec-Fetch-Site` (Fetch Metadata, section 2.4): pages cannot write it.
@@ -193,6 +202,8 @@ mod tests {
     const OURS: (&str, &str) = ("origin", "https://box:8443");
     const LISTED: (&str, &str) = ("origin", "https://app.example");
     const EVIL: (&str, &str) = ("origin", "https://evil.example");
+    const SITE: (&str, &str) = ("sec-fetch-site", "cross-site");
+    const LINK: (&str, &str) = ("sec-fetch-mode", "navigate");
     const BEARER: (&str, &str) = ("authorization", "Bearer TOKEN");
 
     #[test]
@@ -211,9 +222,19 @@ mod tests {
     #[test]
     fn reading_needs_no_proof() {
         for method in [Method::GET, Method::HEAD] {
-            for fields in [&[][..], &[EVIL], &[("origin", "null")], &[("sec-fetch-site", "cross-site")]] {
+            for fields in [&[][..], &[EVIL], &[("origin", "null")], &[("sec-fetch-site", "same-origin")], &[SITE, LINK]]
+            {
                 assert_eq!(judged(&method, false, fields), Ok(()), "{fields:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_part_of_a_foreign_page_is_not_read_by_the_cookie() {
+        for site in ["cross-site", "same-site"] {
+            let part = &[("sec-fetch-site", site), ("sec-fetch-mode", "no-cors")];
+            assert_eq!(judged(&Method::GET, false, part), FOREIGN, "{site}");
+            assert_eq!(judged(&Method::GET, false, &[part[0], BEARER]), Ok(()), "{site}");
         }
     }
 

@@ -51,8 +51,16 @@ enum Shape {
 pub(crate) async fn answer(guest: &Guest, settings: &GatewaySettings, request: Request<Incoming>) -> Response<Body> {
     match *request.method() {
         Method::POST => post(guest, settings, request).await,
-        Method::DELETE => delete(guest, settings, &request).await,
-        _ => describe(guest, &request).await,
+        Method::DELETE => {
+            let response = delete(guest, settings, &request).await;
+            guest.discard(request);
+            response
+        }
+        _ => {
+            let response = describe(guest, &request).await;
+            guest.discard(request);
+            response
+        }
     }
 }
 
@@ -74,7 +82,7 @@ async fn describe(guest: &Guest, request: &Request<Incoming>) -> Response<Body> 
 /// A request that a page of ours sent ends the session; without one there is nothing to end.
 async fn delete(guest: &Guest, settings: &GatewaySettings, request: &Request<Incoming>) -> Response<Body> {
     match admit::admit(guest, settings, request, false).await {
-        Admitted::Session(session) => end(guest, &session),
+        Admitted::Session(session) => end(guest, &session).await,
         Admitted::No(answer) => return answer.respond(),
         Admitted::Key | Admitted::Nobody => {}
     }
@@ -87,6 +95,7 @@ async fn delete(guest: &Guest, settings: &GatewaySettings, request: &Request<Inc
 async fn post(guest: &Guest, settings: &GatewaySettings, request: Request<Incoming>) -> Response<Body> {
     let form = if is_json(request.headers()) { Shape::Json } else { Shape::Html };
     if let Err(forgery) = login_origin(request.headers(), &host_of(guest, settings, &request)) {
+        guest.discard(request);
         return refuse(form, LoginError::CrossSite, "/", cross_site(&forgery.to_string()));
     }
     let old = session_of(guest, &request).await;
@@ -98,7 +107,7 @@ async fn post(guest: &Guest, settings: &GatewaySettings, request: Request<Incomi
     };
     if said.logout {
         if let Some(old) = &old {
-            end(guest, old);
+            end(guest, old).await;
         }
         let mut response = see_other(&format!("{LOGIN_PAGE}?signed_out=true"));
         response.headers_mut().insert(header::SET_COOKIE, expired_cookie());
@@ -111,7 +120,7 @@ async fn post(guest: &Guest, settings: &GatewaySettings, request: Request<Incomi
         Opening::Opened { id, facts } => {
             // Not before: the end of a session takes the connection with it.
             if let Some(old) = &old {
-                end(guest, old);
+                end(guest, old).await;
             }
             welcome(settings, form, &id, facts, &next)
         }
@@ -179,8 +188,8 @@ fn refuse(form: Shape, error: LoginError, next: &str, answer: Own) -> Response<B
     }
 }
 
-fn end(guest: &Guest, session: &Session) {
-    guest.worker.shared.sessions.end(session.digest);
+async fn end(guest: &Guest, session: &Session) {
+    guest.worker.shared.sessions.end(session.digest).await;
 }
 
 async fn read(request: Request<Incoming>, form: Shape) -> Result<Form, Own> {
