@@ -34,8 +34,7 @@ impl Supervisor {
                 }
             }
             FromGateway::Checked(number) => {
-                if number == self.checks {
-                    self.gateway.answered();
+                if self.gateway.answered(number) {
                     self.systemd.alive();
                 }
             }
@@ -55,9 +54,7 @@ impl Supervisor {
                 }
             }
             FromSensor::Checked(number) => {
-                if number == self.checks {
-                    self.sensor.answered();
-                }
+                self.sensor.answered(number);
             }
         }
     }

@@ -265,8 +265,8 @@ impl Supervisor {
     fn check(&mut self) {
         let now = Instant::now();
         self.checks += 1;
-        self.gateway.check(now, ToGateway::Check(self.checks));
-        self.sensor.check(now, ToSensor::Check(self.checks));
+        self.gateway.check(now, self.checks, ToGateway::Check);
+        self.sensor.check(now, self.checks, ToSensor::Check);
         // A slow start of ComfyUI is no failed start of the guard.
         self.systemd.extend_start(4 * CHECK_INTERVAL);
         self.systemd.flush();

@@ -59,7 +59,7 @@ struct Alive<Out> {
     out: mpsc::Sender<Out>,
     ending: Arc<AtomicBool>,
     ready: bool,
-    unanswered: Option<Instant>,
+    unanswered: Option<(u64, Instant)>,
 }
 
 impl<Out: Serialize + Send + Sync + 'static> RoleProcess<Out> {
@@ -137,25 +137,22 @@ impl<Out: Serialize + Send + Sync + 'static> RoleProcess<Out> {
         }
     }
 
-    /// Asks whether it is alive; one that still owes an answer after [`PATIENCE`] is killed.
-    pub(crate) fn check(&mut self, now: Instant, question: Out) {
-        match self.alive.as_ref().map(|alive| alive.unanswered) {
-            Some(Some(since)) if now.duration_since(since) > PATIENCE => self.kill("does not answer"),
-            Some(None) => {
-                if let Some(alive) = &mut self.alive {
-                    alive.unanswered = Some(now);
-                }
-                self.tell(question);
+    /// Asks whether it is alive, unless it owes an answer still; one that has owed it for [`PATIENCE`] is killed.
+    pub(crate) fn check(&mut self, now: Instant, number: u64, question: fn(u64) -> Out) {
+        match self.alive.as_mut().map(|alive| &mut alive.unanswered) {
+            Some(Some((_, since))) if now.duration_since(*since) > PATIENCE => self.kill("does not answer"),
+            Some(unanswered @ None) => {
+                *unanswered = Some((number, now));
+                self.tell(question(number));
             }
             _ => {}
         }
     }
 
-    /// It answered a check.
-    pub(crate) fn answered(&mut self) {
-        if let Some(alive) = &mut self.alive {
-            alive.unanswered = None;
-        }
+    /// It answered a check: whether that was the one which it owed.
+    pub(crate) fn answered(&mut self, number: u64) -> bool {
+        let owed = self.alive.as_mut().map(|alive| &mut alive.unanswered);
+        owed.is_some_and(|owed| owed.take_if(|(asked, _)| *asked == number).is_some())
     }
 
     /// It said that it is ready.
