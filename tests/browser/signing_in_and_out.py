@@ -118,3 +118,14 @@ def test_new_key_ends_every_session(fresh, profile):
     guard.reload()
     until(lambda: replay(guard, cookie) == 401, 5, "the session ends with its key")
     assert folder.run("visit")["found"]["shows"] == "login"
+
+
+def test_key_in_the_address_opens_a_session_and_leaves_the_address(guard, profile):
+    seen = profile(guard).run("visit", path=f"/?api_key={guard.key}")
+    found = seen["found"]
+    assert found["before"] == "graph" and found["kept"]["address"] == guard.url + "/" and seen["refused"] == []
+    assert guard.key not in str(found), "the key stayed in the page, a storage or a cookie"
+    assert [one for one in seen["requests"] if guard.key in str(one)][1:] == [], "only what the person typed holds it"
+    (cookie,) = found["cookies"]
+    assert cookie["httpOnly"] and replay(guard, cookie) == 200
+    assert guard.key not in guard.upstream.raw_record() and guard.key not in guard.log()
