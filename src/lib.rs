@@ -5,8 +5,8 @@
 //!
 //! ```text
 //! comfy-guard run             SUPERVISOR  user comfy-guard, three capabilities (SETUID, SETGID, KILL);
-//! │                           owns key file, private key, listening sockets and children; parses no network byte
-//! ├─ comfy-guard: gateway     user comfy-guard-net, no capability: TLS, HTTP, the decision, the proxy, /health
+//! │                           owns key file, private key, sessions, listening sockets, children; parses no network byte
+//! ├─ comfy-guard: gateway     user comfy-guard-net, no capability: TLS, HTTP, the decision, login page, proxy, /health
 //! ├─ comfy-guard: sensor      user comfy-guard-net, no capability: will be the only one with the driver's library
 //! └─ python main.py …         user comfyui, no capability, no_new_privs: ComfyUI, on a loopback port
 //! ```
@@ -23,9 +23,9 @@
 //!
 //! Roles are this executable once more (`/proc/self/exe` with a hidden command), never a fork without exec. Each has one
 //! socket pair, to the supervisor; nothing passes but the messages of `wire`, and one that its sender may not send in
-//! that phase ends that role. The gateway never has the key's hash: it asks whether a key is right and remembers the
-//! answer. If a role dies it is started again while the sockets stay open in the supervisor; ComfyUI does not notice.
-//! Started by an ordinary user, everything runs as that user.
+//! that phase ends that role. The gateway never has the key's hash: it asks whether a key is right, or a session alive,
+//! and remembers the answer. If a role dies it is started again while the sockets stay open in the supervisor; ComfyUI
+//! does not notice. Started by an ordinary user, everything runs as that user.
 //!
 //! # Rooms, and the one direction of imports
 //!
@@ -34,7 +34,7 @@
 //!    ↑
 //! os  config                               the only room with unsafe; text in, validated values out
 //!    ↑
-//! credential  wire  telemetry              key file, hash, TLS identity; what the processes share; the log
+//! credential  wire  telemetry              key file, hash, TLS identity, sessions; what is shared; the log
 //!    ↑
 //! supervisor | gateway | sensor            one room per process; they never import each other
 //!    ↑
@@ -46,6 +46,8 @@
 //! # Where to begin
 //!
 //! - What happens to a request: `gateway/serve.rs`, then the decision in `gateway/auth/decide.rs`.
+//! - How a browser signs in: `gateway/endpoint/session.rs`, then `supervisor/sessions.rs`; whose cookie counts when:
+//!   `gateway/auth/forgery.rs`.
 //! - What passes between the processes: `wire/message.rs`, and who may say it when: `wire/permit.rs`.
 //! - What happens when something dies, stops or is read again: `supervisor/mod.rs`.
 //! - What is between fork and exec: `os/spawn.rs`.

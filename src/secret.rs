@@ -24,6 +24,12 @@ impl<T: Zeroize> Secret<T> {
     }
 }
 
+impl<T: Zeroize + Default> Default for Secret<T> {
+    fn default() -> Self {
+        Self::new(T::default())
+    }
+}
+
 impl<T: Zeroize + AsRef<[u8]>> PartialEq for Secret<T> {
     /// Takes the same time for any two values of the same length.
     fn eq(&self, other: &Self) -> bool {

@@ -6,6 +6,7 @@ mod check;
 mod failure;
 mod key_input;
 mod run;
+mod sessions;
 mod set_key;
 mod settings;
 mod verify_key;
@@ -44,6 +45,7 @@ enum Command {
     /// Check the configuration and what it names; start nothing
     Check,
     Ca(ca::Args),
+    Sessions(sessions::Args),
     /// A role of `run`; started by the supervisor only
     #[command(hide = true)]
     Gateway,
@@ -64,6 +66,7 @@ pub fn main() -> ExitCode {
         Command::VerifyKey(args) => verify_key::run(&global, &args),
         Command::Check => check::run(&global),
         Command::Ca(args) => ca::run(&global, &args),
+        Command::Sessions(args) => sessions::run(&global, &args),
         Command::Gateway => gateway::run().map_err(|error| Failure::new(Exit::Software, error)),
         Command::Sensor => sensor::run().map_err(|error| Failure::new(Exit::Software, error)),
     };

@@ -32,7 +32,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<(), Failure> {
 }
 
 /// Those that the guard itself believes: root, itself, its user where there is one.
-fn owners(config: &Config) -> Vec<Uid> {
+pub(super) fn owners(config: &Config) -> Vec<Uid> {
     let caller = users::effective_uid();
     let service = users::lookup_user(&config.service.user).ok().filter(|_| caller.is_root());
     [Uid::ROOT, caller].into_iter().chain(service.map(|account| account.uid)).collect()

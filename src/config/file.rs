@@ -39,6 +39,9 @@ pub(super) const KEYS: &[(&str, Shape)] = &[
     ("auth.key_file", Shape::Text),
     ("auth.anonymous_websocket", Shape::Text),
     ("auth.allowed_origins", Shape::List),
+    ("auth.frame_ancestors", Shape::List),
+    ("auth.session_lifetime", Shape::Text),
+    ("auth.browser_session_lifetime", Shape::Text),
     ("auth.exempt.trees", Shape::List),
     ("auth.exempt.suffixes", Shape::List),
     ("auth.exempt.never", Shape::List),
@@ -107,6 +110,9 @@ pub(super) struct AuthSpec {
     pub(super) key_file: FilePath,
     pub(super) anonymous_websocket: AnonymousWebsocket,
     pub(super) allowed_origins: Vec<Origin>,
+    pub(super) frame_ancestors: Vec<Origin>,
+    pub(super) session_lifetime: Span,
+    pub(super) browser_session_lifetime: Span,
     pub(super) exempt: ExemptSpec,
 }
 
@@ -117,6 +123,9 @@ impl Default for AuthSpec {
             key_file: FilePath("/etc/comfy-guard/key".into()),
             anonymous_websocket: AnonymousWebsocket::default(),
             allowed_origins: Vec::new(),
+            frame_ancestors: Vec::new(),
+            session_lifetime: Span::from_secs(30 * 86_400),
+            browser_session_lifetime: Span::from_secs(12 * 3_600),
             exempt: ExemptSpec::default(),
         }
     }

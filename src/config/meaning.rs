@@ -62,6 +62,9 @@ fn auth(written: AuthSpec, paths: &Paths<'_>) -> Auth {
         key_file: paths.resolve("auth.key_file", &written.key_file),
         anonymous_websocket: written.anonymous_websocket,
         allowed_origins: written.allowed_origins,
+        frame_ancestors: written.frame_ancestors,
+        session_lifetime: written.session_lifetime,
+        browser_session_lifetime: written.browser_session_lifetime,
         exempt: Exempt {
             trees: written.exempt.trees.into_iter().map(|Tree(tree)| tree).collect(),
             suffixes: written.exempt.suffixes.into_iter().map(|Suffix(suffix)| suffix).collect(),

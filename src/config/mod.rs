@@ -127,6 +127,12 @@ pub(crate) struct Auth {
     pub(crate) anonymous_websocket: AnonymousWebsocket,
     /// Other web origins whose pages may use the API.
     pub(crate) allowed_origins: Vec<Origin>,
+    /// Web origins whose pages may show the guard's own pages in a frame (CSP `frame-ancestors`); none: no page may.
+    pub(crate) frame_ancestors: Vec<Origin>,
+    /// How long a session with "remember me" lasts after it was used last.
+    pub(crate) session_lifetime: Span,
+    /// How long a session without it lasts after it was opened.
+    pub(crate) browser_session_lifetime: Span,
     /// `[auth.exempt]`
     pub(crate) exempt: Exempt,
 }

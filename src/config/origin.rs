@@ -1,4 +1,4 @@
-//! `auth.allowed_origins`: a web origin in the one spelling in which browsers send it.
+//! `auth.allowed_origins` and `auth.frame_ancestors`: a web origin in the one spelling in which browsers send it.
 
 use std::fmt;
 use std::net::Ipv6Addr;

@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use crate::units::Span;
+
 /// What is wrong with a configuration whose single values are all well spelt. Each names the cure.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub(super) enum Problem {
@@ -71,6 +73,11 @@ pub(super) enum Problem {
     /// A limit of nothing.
     #[error("nothing could be uploaded; write a size such as \"100MB\"")]
     NoUpload,
+    /// A session that ends before it is used, or a cookie that no browser keeps (RFC 6265bis section 5.5: 400 days).
+    #[error(
+        "a session of {0} is no use: write at least \"1m\" and at most \"400d\", which is as long as browsers keep a cookie"
+    )]
+    SessionLifetime(Span),
     /// A stop that is a kill.
     #[error("ComfyUI needs time to stop without losing work; write at least \"1s\"")]
     NoTimeToStop,

@@ -1,5 +1,7 @@
 //! What must hold between values. Pure: the merged text goes in, findings come out, each knowing where its value stands.
 
+use std::ops::RangeInclusive;
+
 use super::file::Spec;
 use super::problem::Problem;
 use super::report::{Finding, Place, Places};
@@ -30,6 +32,9 @@ const OWNED_ONLY: &[&str] = &[
     "comfyui.groups",
     "comfyui.stop_timeout",
 ];
+
+/// Shorter, and the login page comes back before the first picture; longer, and no browser keeps the cookie.
+const SESSION_LIFETIMES: RangeInclusive<Span> = Span::from_secs(60)..=Span::from_secs(400 * 86_400);
 
 /// The facts, and what was found so far.
 struct Judge<'a> {
@@ -218,6 +223,15 @@ impl Judge<'_> {
     fn amounts(&mut self) {
         if self.spec.proxy.max_upload == Bytes(0) {
             self.blame(&["proxy.max_upload"], &Problem::NoUpload);
+        }
+        let auth = &self.spec.auth;
+        for (key, lifetime) in [
+            ("auth.session_lifetime", auth.session_lifetime),
+            ("auth.browser_session_lifetime", auth.browser_session_lifetime),
+        ] {
+            if !SESSION_LIFETIMES.contains(&lifetime) {
+                self.blame(&[key], &Problem::SessionLifetime(lifetime));
+            }
         }
         if self.spec.comfyui.stop_timeout < Span::from_secs(1) {
             self.blame(&["comfyui.stop_timeout"], &Problem::NoTimeToStop);

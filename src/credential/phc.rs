@@ -5,6 +5,9 @@ use std::fmt;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
 
+use sha2::{Digest, Sha256};
+
+use super::sessions::hex;
 use crate::os::memory;
 use crate::secret::Secret;
 
@@ -125,6 +128,12 @@ impl Phc {
         right
     }
 
+    /// SHA-256 of the string in lower-case hex: which key this is, for what rests on it. The salt is in it, so it tells one
+    /// `set-key` from the next, and nothing about the key.
+    pub(crate) fn fingerprint(&self) -> String {
+        hex(&Sha256::digest(self.0.expose()))
+    }
+
     /// The string, for the key file only.
     pub(crate) fn expose(&self) -> &str {
         self.0.expose()
@@ -186,6 +195,8 @@ mod tests {
     fn one_key_never_has_the_same_hash_twice() {
         let hashes = [(); 2].map(|()| Phc::hash(&key("the same key")).unwrap());
         assert_ne!(hashes[0].expose(), hashes[1].expose());
+        assert_ne!(hashes[0].fingerprint(), hashes[1].fingerprint());
+        assert_eq!(hashes[0].fingerprint(), Phc::parse(hashes[0].expose()).unwrap().fingerprint());
     }
 
     #[test]

@@ -1,16 +1,21 @@
 //! The gateway's own answers: JSON for programs, a page for browsers, always with what to do.
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
-use http_body_util::Full;
-use hyper::body::{Body as HttpBody, Frame, SizeHint};
-use serde_json::json;
 use std::error::Error;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use serde_json::json;
+
+use super::auth::caller::Caller;
 use super::auth::refusal::Refusal;
+use super::pages::{self, Language, Page, language};
 use super::proxy::body::UpstreamBody;
+use super::proxy::inject::Injected;
+use crate::wire::message::GatewaySettings;
 
 /// Whatever can go wrong while a body flows.
 pub(crate) type BodyError = Box<dyn Error + Send + Sync>;
@@ -21,6 +26,8 @@ pub(crate) enum Body {
     Own(Full<Bytes>),
     /// ComfyUI's, as it comes.
     Upstream(UpstreamBody),
+    /// ComfyUI's page, with our script in it.
+    Page(Box<Injected<UpstreamBody>>),
     /// axum's.
     Axum(axum::body::Body),
 }
@@ -33,6 +40,7 @@ impl HttpBody for Body {
         match self.get_mut() {
             Self::Own(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
             Self::Upstream(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            Self::Page(body) => Pin::new(body.as_mut()).poll_frame(cx).map_err(Into::into),
             Self::Axum(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
         }
     }
@@ -41,6 +49,7 @@ impl HttpBody for Body {
         match self {
             Self::Own(body) => body.is_end_stream(),
             Self::Upstream(body) => body.is_end_stream(),
+            Self::Page(body) => body.is_end_stream(),
             Self::Axum(body) => body.is_end_stream(),
         }
     }
@@ -49,6 +58,7 @@ impl HttpBody for Body {
         match self {
             Self::Own(body) => body.size_hint(),
             Self::Upstream(body) => body.size_hint(),
+            Self::Page(body) => body.size_hint(),
             Self::Axum(body) => body.size_hint(),
         }
     }
@@ -67,11 +77,23 @@ pub(crate) struct Own {
     pub(crate) retry_after: Option<u32>,
 }
 
-/// Whether whoever asks is a browser that shows a page: a navigation that accepts HTML. Decides the form of an answer,
-/// never its status.
-pub(crate) fn wants_page(method: &http::Method, headers: &HeaderMap) -> bool {
-    let accepts = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
-    method == http::Method::GET && accepts.is_some_and(|value| value.contains("text/html"))
+/// The form of an answer: decided by who asks, never by what is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// For programs.
+    Json,
+    /// For a browser that goes to a page.
+    Page(Language),
+}
+
+impl Look {
+    /// What suits the sender of this request.
+    pub(crate) fn of<B>(request: &Request<B>) -> Self {
+        match Caller::of(request.method(), request.headers()) {
+            Caller::Navigation => Self::Page(language(request.headers().get(header::ACCEPT_LANGUAGE))),
+            Caller::Program => Self::Json,
+        }
+    }
 }
 
 impl From<Refusal> for Own {
@@ -82,23 +104,28 @@ impl From<Refusal> for Own {
 }
 
 impl Own {
-    /// As JSON, or as a page where a person looks.
-    pub(crate) fn respond(&self, page: bool) -> Response<Body> {
-        let (kind, body) = if page {
-            ("text/html; charset=utf-8", super::pages::render(self))
-        } else {
-            ("application/json", self.json())
-        };
-        let mut response = Response::new(Body::Own(Full::from(body)));
-        *response.status_mut() = self.status;
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        if page {
-            headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(super::pages::POLICY));
-            headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    /// In the form that suits who asked.
+    pub(crate) fn respond_as(&self, look: Look, settings: &GatewaySettings) -> Response<Body> {
+        match look {
+            Look::Json => self.respond(),
+            Look::Page(language) => {
+                let shown = page(self.status, pages::notice(language, self, &settings.auth.frame_ancestors));
+                self.with_fields(shown)
+            }
         }
+    }
+
+    /// As JSON.
+    pub(crate) fn respond(&self) -> Response<Body> {
+        let body = json!({ "error": self.error, "message": self.message }).to_string();
+        let mut response = json_body(self.status, body);
+        response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        self.with_fields(response)
+    }
+
+    /// What the status owes besides a body.
+    fn with_fields(&self, mut response: Response<Body>) -> Response<Body> {
+        let headers = response.headers_mut();
         if self.status == StatusCode::UNAUTHORIZED {
             // Bearer first, and no bare Basic: a browser would pop its own window up.
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"ComfyUI\""));
@@ -108,11 +135,27 @@ impl Own {
         }
         response
     }
-
-    fn json(&self) -> String {
-        json!({ "error": self.error, "message": self.message }).to_string()
-    }
 }
+
+/// A page of ours under its own policy. Nobody keeps it: what it says depends on who asks.
+pub(crate) fn page(status: StatusCode, page: Page) -> Response<Body> {
+    let mut response = Response::new(Body::Own(Full::from(page.html)));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, page.policy);
+    for (name, value) in PAGE_FIELDS {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+const PAGE_FIELDS: [(header::HeaderName, &str); 5] = [
+    (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+    (header::CACHE_CONTROL, "no-store"),
+    (header::VARY, "accept-language, cookie"),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::REFERRER_POLICY, "same-origin"),
+];
 
 /// JSON that is no error.
 pub(crate) fn json_body(status: StatusCode, body: String) -> Response<Body> {

@@ -1,7 +1,7 @@
 //! One connection: the handshake, then HTTP/1.1 or HTTP/2 as ALPN says, until the guest goes, the key that it rests on
 //! changes, or the gateway ends.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -22,8 +22,10 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::asking::Digest;
 use super::proxy::headers::text_of;
 use super::serve;
+use super::sessions::one_of;
 use super::shared::{KeyEpoch, Shared};
 use super::tap::{MOST_FIELDS, Tap, Tapped};
 use super::worker::Worker;
@@ -45,6 +47,22 @@ pub(crate) struct Guest {
     pub(crate) address: HeaderValue,
     /// Whether anything on it was let in by a key.
     pub(crate) rests_on_key: Cell<bool>,
+    /// The sessions that something on it was let in by: one, as a rule.
+    sessions: RefCell<Vec<Digest>>,
+}
+
+impl Guest {
+    /// Something was let in by this session, and goes with it.
+    pub(crate) fn rest_on(&self, session: Digest) {
+        let mut sessions = self.sessions.borrow_mut();
+        if !sessions.contains(&session) {
+            sessions.push(session);
+        }
+    }
+
+    fn rests_on(&self, session: &Digest) -> bool {
+        self.sessions.borrow().contains(session)
+    }
 }
 
 /// Serves one connection from its first byte to its last.
@@ -57,7 +75,13 @@ pub(crate) async fn serve(stream: TcpStream, peer: SocketAddr, worker: Rc<Worker
         Ok(Err(error)) => return tracing::debug!(%peer, %error, "handshake failed"),
         Err(_) => return tracing::debug!(%peer, "handshake took too long"),
     };
-    let guest = Rc::new(Guest { worker, peer, address: text_of(peer.ip()), rests_on_key: Cell::new(false) });
+    let guest = Rc::new(Guest {
+        worker,
+        peer,
+        address: text_of(peer.ip()),
+        rests_on_key: Cell::new(false),
+        sessions: RefCell::default(),
+    });
     if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
         http2(stream, guest, &shared).await;
     } else {
@@ -116,12 +140,19 @@ async fn until_it_must_end<C>(
 where
     C: Future<Output = hyper::Result<()>>,
 {
-    let (mut key, mut draining) = (shared.key.subscribe(), shared.draining.subscribe());
+    let (mut key, mut draining, mut ends) =
+        (shared.key.subscribe(), shared.draining.subscribe(), shared.sessions.ends());
     loop {
         tokio::select! {
             ended = connection.as_mut() => return ended,
             () = another_key(&mut key) => {
                 if guest.rests_on_key.get() {
+                    finish(connection.as_mut());
+                    return timeout(GRACE, connection).await.unwrap_or(Ok(()));
+                }
+            }
+            () = one_of(&mut ends, |session| guest.rests_on(session)) => {
+                if !guest.sessions.borrow().is_empty() {
                     finish(connection.as_mut());
                     return timeout(GRACE, connection).await.unwrap_or(Ok(()));
                 }

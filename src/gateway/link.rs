@@ -7,7 +7,6 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use super::GatewayError;
-use super::judge::Question;
 use super::probe;
 use super::shared::Shared;
 use crate::wire::channel::Channel;
@@ -22,7 +21,7 @@ pub(crate) struct Link {
     channel: Channel,
     shared: Arc<Shared>,
     lines: mpsc::Receiver<Line>,
-    questions: mpsc::Receiver<Question>,
+    questions: mpsc::Receiver<FromGateway>,
     answering: watch::Receiver<Answering>,
     drained: bool,
 }
@@ -33,7 +32,7 @@ impl Link {
         channel: Channel,
         shared: Arc<Shared>,
         lines: mpsc::Receiver<Line>,
-        questions: mpsc::Receiver<Question>,
+        questions: mpsc::Receiver<FromGateway>,
     ) -> Self {
         let answering = probe::start(shared.clone());
         Self { channel, shared, lines, questions, answering, drained: false }
@@ -49,10 +48,7 @@ impl Link {
                     Some((message, _)) => self.hear(message).await?,
                     None => return Ok(()),
                 },
-                Some(question) = self.questions.recv() => {
-                    let Question { ticket, key } = question;
-                    self.channel.send(&FromGateway::Judge { ticket, key }).await?;
-                }
+                Some(question) = self.questions.recv() => self.channel.send(&question).await?,
                 Some(line) = self.lines.recv() => self.channel.send(&FromGateway::Log(line)).await?,
                 Ok(()) = self.answering.changed() => self.tell_answering().await?,
                 _ = look.tick(), if draining => {
@@ -72,6 +68,9 @@ impl Link {
             ToGateway::Identity(identity) => self.shared.replace_identity(&identity),
             ToGateway::Key(state) => self.shared.replace_key(state),
             ToGateway::Verdict { ticket, verdict } => self.shared.judge.settle(ticket, verdict),
+            ToGateway::SessionOpened { ticket, opening } => self.shared.sessions.opened(ticket, opening),
+            ToGateway::SessionJudged { ticket, facts } => self.shared.sessions.settle(ticket, facts),
+            ToGateway::SessionsEnded(digests) => self.shared.sessions.note_ended(&digests),
             ToGateway::Comfyui(state) => {
                 self.shared.health.send_modify(|health| health.process = state);
                 // A new process has to be seen to serve; what the last one did says nothing about it.

@@ -4,7 +4,9 @@
 //! supervisor and watches ComfyUI, the others serve guests, each with a reactor of its own.
 
 mod accept;
+mod admit;
 mod answer;
+mod asking;
 mod auth;
 mod connection;
 mod endpoint;
@@ -15,6 +17,7 @@ mod probe;
 mod proxy;
 mod redirect;
 mod serve;
+mod sessions;
 mod shared;
 mod tap;
 mod tls;

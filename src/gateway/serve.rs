@@ -3,21 +3,23 @@
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
 
-use super::answer::{Body, Own, json_body, wants_page};
+use super::admit::{Admitted, admit, unauthorized};
+use super::answer::{Body, Look, Own, json_body};
+use super::auth::caller::{Caller, Unauthenticated, unauthenticated};
 use super::auth::credentials::{Presented, presented};
 use super::auth::decide::{Decision, Head, OwnPage, decide};
 use super::auth::refusal::Refusal;
 use super::connection::Guest;
-use super::endpoint::socket;
+use super::endpoint::{login, session, socket};
 use super::proxy::forward::{self, Admission};
 use super::proxy::origin;
 use super::tap::Connection;
 use crate::config::AnonymousWebsocket;
-use crate::wire::message::{GatewaySettings, KeyState, Verdict};
+use crate::wire::message::{GatewaySettings, KeyState};
 
 /// Answers a request of HTTP/1.1, whose head was seen as it came.
 pub(crate) async fn answer_seen(
@@ -27,7 +29,7 @@ pub(crate) async fn answer_seen(
 ) -> Response<Body> {
     let mut response = match seen {
         Ok(_) => answer(guest, request).await,
-        Err(refusal) => refuse(&guest, refusal, request),
+        Err(refusal) => refuse(&guest, &guest.worker.shared.settings.load_full(), refusal, request),
     };
     if seen != Ok(Connection::GoesOn) && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -87,77 +89,99 @@ fn preflight(request: &Request<Incoming>, settings: &GatewaySettings) -> Option<
 }
 
 async fn decided(guest: &Rc<Guest>, settings: &GatewaySettings, request: Request<Incoming>) -> Response<Body> {
-    let head = Head::of(&request);
-    let decision = decide(&head, &settings.auth);
+    let decision = decide(&Head::of(&request), &settings.auth);
     if let Decision::Refused(refusal) = decision {
-        return refuse(guest, refusal, request);
+        return refuse(guest, settings, refusal, request);
     }
     // Without a key nothing is handed on, not even what everybody may see: the first visitor must find nothing to use.
     let closed = settings.auth.enabled && guest.worker.shared.key.borrow().state == KeyState::Missing;
-    let presented = presented(head.headers, head.query);
     match decision {
-        Decision::Own(OwnPage::Health) => health(guest, settings, presented, request).await,
-        _ if closed => own(guest, &no_key(), request),
+        Decision::Own(OwnPage::Health) => health(guest, settings, request).await,
+        _ if closed => own(guest, settings, &no_key(), request),
+        Decision::Own(OwnPage::Session) => session::answer(guest, settings, request).await,
+        Decision::Own(OwnPage::Login) => {
+            let response = login::page(guest, settings, &request).await;
+            discard(guest, request);
+            response
+        }
+        Decision::Own(OwnPage::Script) => {
+            let response = login::script(&request);
+            discard(guest, request);
+            response
+        }
         Decision::Exempt | Decision::Open => forward::hand_on(guest, settings, request, Admission::Everybody).await,
-        Decision::NeedsKey | Decision::Socket(_) => match (admit(guest, presented).await, decision) {
-            (Admitted::Yes, _) => forward::hand_on(guest, settings, request, Admission::Key).await,
-            (Admitted::Nobody, Decision::Socket(AnonymousWebsocket::Passthrough)) => {
-                forward::hand_on(guest, settings, request, Admission::Everybody).await
-            }
-            (Admitted::Nobody, Decision::Socket(AnonymousWebsocket::Status)) => anonymous_socket(guest, request).await,
-            (Admitted::Nobody, _) => own(guest, &unauthorized("no key was given"), request),
-            (Admitted::No(answer), _) => own(guest, &answer, request),
+        Decision::NeedsKey | Decision::Socket(_) => guarded(guest, settings, decision, request).await,
+        Decision::Refused(refusal) => refuse(guest, settings, refusal, request),
+    }
+}
+
+/// What is for those only who have the key or a session.
+async fn guarded(
+    guest: &Rc<Guest>,
+    settings: &GatewaySettings,
+    decision: Decision,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let websocket = Head::of(&request).is_websocket_upgrade();
+    match (admit(guest, settings, &request, websocket).await, decision) {
+        (Admitted::Key, _) => match signed_in_by_link(guest, settings, &request).await {
+            Some(response) => response,
+            None => forward::hand_on(guest, settings, request, Admission::Key).await,
         },
-        Decision::Refused(refusal) => refuse(guest, refusal, request),
+        (Admitted::Session(session), _) => {
+            let page = request.uri().path() == "/";
+            let mut response = forward::hand_on(guest, settings, request, Admission::Session(session.digest)).await;
+            if page && session.facts.remember {
+                // The page is loaded anew: the browser remembers from now on, as the supervisor does.
+                let cookie = session::cookie_of(settings, &session.id, session.facts);
+                response.headers_mut().append(header::SET_COOKIE, cookie);
+            }
+            response
+        }
+        (Admitted::Nobody, Decision::Socket(AnonymousWebsocket::Passthrough)) => {
+            forward::hand_on(guest, settings, request, Admission::Everybody).await
+        }
+        (Admitted::Nobody, Decision::Socket(AnonymousWebsocket::Status)) => {
+            anonymous_socket(guest, settings, request).await
+        }
+        (Admitted::Nobody, _) => nobody(guest, settings, request),
+        (Admitted::No(answer), _) => own(guest, settings, &answer, request),
     }
 }
 
-/// Whether a guest is let in.
-enum Admitted {
-    Yes,
-    /// Nothing was presented.
-    Nobody,
-    No(Own),
+/// A browser that was given `/?api_key=…` keeps a session instead, so that the key leaves its address bar.
+async fn signed_in_by_link(
+    guest: &Guest,
+    settings: &GatewaySettings,
+    request: &Request<Incoming>,
+) -> Option<Response<Body>> {
+    let by_link =
+        request.uri().path() == "/" && matches!(presented(&HeaderMap::new(), request.uri().query()), Presented::Key(_));
+    if !by_link || Caller::of(request.method(), request.headers()) != Caller::Navigation {
+        return None;
+    }
+    let Presented::Key(key) = presented(request.headers(), request.uri().query()) else { return None };
+    session::open_by_link(guest, settings, request, key).await
 }
 
-async fn admit(guest: &Guest, presented: Presented) -> Admitted {
-    let key = match presented {
-        Presented::None => return Admitted::Nobody,
-        Presented::Invalid(why) => return Admitted::No(unauthorized(&why.to_string())),
-        Presented::Key(key) => key,
+/// Nothing was presented: a person is shown where to sign in, a program is told what is missing.
+fn nobody(guest: &Guest, settings: &GatewaySettings, request: Request<Incoming>) -> Response<Body> {
+    let caller = Caller::of(request.method(), request.headers());
+    let response = match unauthenticated(caller, request.uri()) {
+        Unauthenticated::LoginPage => login::in_place(settings, &request),
+        Unauthenticated::Redirect(place) => login::see_other(&place),
+        Unauthenticated::Unauthorized => unauthorized("no key was given").respond(),
     };
-    match guest.worker.shared.judge.judge(&key).await {
-        Verdict::Right => {
-            guest.rests_on_key.set(true);
-            Admitted::Yes
-        }
-        Verdict::Wrong => {
-            tracing::debug!(peer = %guest.peer.ip(), "wrong key");
-            Admitted::No(unauthorized("the key is not the right one"))
-        }
-        Verdict::Busy => Admitted::No(Own {
-            status: StatusCode::TOO_MANY_REQUESTS,
-            error: "busy",
-            message: "Too many keys are being checked. Try again.".to_owned(),
-            retry_after: Some(1),
-        }),
-    }
+    discard(guest, request);
+    response
 }
 
 /// Open to everybody; but a wrong key is told so, which makes asking here a sound check of a key.
-async fn health(
-    guest: &Guest,
-    settings: &GatewaySettings,
-    presented: Presented,
-    request: Request<Incoming>,
-) -> Response<Body> {
-    let detailed = match presented {
-        Presented::None => false,
-        presented => match admit(guest, presented).await {
-            Admitted::Yes => true,
-            Admitted::Nobody => false,
-            Admitted::No(answer) => return own(guest, &answer, request),
-        },
+async fn health(guest: &Guest, settings: &GatewaySettings, request: Request<Incoming>) -> Response<Body> {
+    let detailed = match admit(guest, settings, &request, false).await {
+        Admitted::Key | Admitted::Session(_) => true,
+        Admitted::Nobody => false,
+        Admitted::No(answer) => return own(guest, settings, &answer, request),
     };
     discard(guest, request);
     let shared = &guest.worker.shared;
@@ -166,7 +190,7 @@ async fn health(
     json_body(status, body)
 }
 
-async fn anonymous_socket(guest: &Guest, request: Request<Incoming>) -> Response<Body> {
+async fn anonymous_socket(guest: &Guest, settings: &GatewaySettings, request: Request<Incoming>) -> Response<Body> {
     let shared = &guest.worker.shared;
     if shared.anonymous_sockets.load(Ordering::Relaxed) >= socket::MOST {
         let full = Own {
@@ -175,15 +199,15 @@ async fn anonymous_socket(guest: &Guest, request: Request<Incoming>) -> Response
             message: "Too many WebSockets without a key are open.".to_owned(),
             retry_after: Some(30),
         };
-        return own(guest, &full, request);
+        return own(guest, settings, &full, request);
     }
     let (parts, _) = request.into_parts();
     socket::accept(shared.clone(), parts).await.map(Body::Axum)
 }
 
-fn refuse(guest: &Guest, refusal: Refusal, request: Request<Incoming>) -> Response<Body> {
+fn refuse(guest: &Guest, settings: &GatewaySettings, refusal: Refusal, request: Request<Incoming>) -> Response<Body> {
     tracing::debug!(peer = %guest.peer.ip(), error = refusal.code(), "refused");
-    let mut response = Own::from(refusal).respond(wants_page(request.method(), request.headers()));
+    let mut response = Own::from(refusal).respond_as(Look::of(&request), settings);
     if let Some(allow) = refusal.allow() {
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
     }
@@ -196,10 +220,15 @@ fn refuse(guest: &Guest, refusal: Refusal, request: Request<Incoming>) -> Respon
 }
 
 /// An answer of the guard's own, in the form that suits who asks.
-pub(crate) fn own(guest: &Guest, answer: &Own, request: Request<Incoming>) -> Response<Body> {
-    let page = wants_page(request.method(), request.headers());
+pub(crate) fn own(
+    guest: &Guest,
+    settings: &GatewaySettings,
+    answer: &Own,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let look = Look::of(&request);
     discard(guest, request);
-    answer.respond(page)
+    answer.respond_as(look, settings)
 }
 
 /// The body of a request that is answered without it.
@@ -207,17 +236,6 @@ fn discard(guest: &Guest, request: Request<Incoming>) {
     let body = request.into_body();
     if !body.is_end_stream() && guest.worker.unread.send(body).is_err() {
         tracing::debug!("the worker is ending");
-    }
-}
-
-fn unauthorized(what: &str) -> Own {
-    Own {
-        status: StatusCode::UNAUTHORIZED,
-        error: "unauthorized",
-        message: format!(
-            "This ComfyUI needs a key, and {what}. Send it as `Authorization: Bearer KEY`, `X-API-Key: KEY` or `?api_key=KEY`."
-        ),
-        retry_after: None,
     }
 }
 

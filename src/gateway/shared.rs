@@ -10,9 +10,10 @@ use tokio::sync::{mpsc, watch};
 
 use super::GatewayError;
 use super::endpoint::health::Health;
-use super::judge::{Judge, Question};
+use super::judge::Judge;
+use super::sessions::Sessions;
 use super::tls;
-use crate::wire::message::{GatewaySettings, GatewaySetup, KeyState, TlsIdentity};
+use crate::wire::message::{FromGateway, GatewaySettings, GatewaySetup, KeyState, TlsIdentity};
 
 /// The key in force: `number` grows with every change, and what was let in under a smaller one has to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub(crate) struct Shared {
     pub(crate) upstream_host: HeaderValue,
     /// Who knows whether a key is right.
     pub(crate) judge: Judge,
+    /// Who knows which sessions live.
+    pub(crate) sessions: Sessions,
     /// The key in force.
     pub(crate) key: watch::Sender<KeyEpoch>,
     /// How ComfyUI is.
@@ -49,12 +52,13 @@ pub(crate) struct Shared {
 
 impl Shared {
     /// From the supervisor's first message.
-    pub(crate) fn new(setup: GatewaySetup, questions: mpsc::Sender<Question>) -> Result<Self, GatewayError> {
+    pub(crate) fn new(setup: GatewaySetup, questions: mpsc::Sender<FromGateway>) -> Result<Self, GatewayError> {
         let host = HeaderValue::try_from(setup.upstream.to_string());
         Ok(Self {
             tls: ArcSwap::new(Arc::new(tls::server_config(&setup.identity)?)),
             upstream_host: host.unwrap_or(HeaderValue::from_static("127.0.0.1")),
             upstream: setup.upstream,
+            sessions: Sessions::new(questions.clone()),
             judge: Judge::new(questions)
                 .map_err(|source| GatewayError::System { step: "read random bytes", source })?,
             key: watch::Sender::new(KeyEpoch { number: 0, state: setup.key }),
@@ -81,6 +85,8 @@ impl Shared {
     /// Another key: everything remembered is forgotten, and what rests on the old key ends.
     pub(crate) fn replace_key(&self, state: KeyState) {
         self.key.send_modify(|epoch| *epoch = KeyEpoch { number: epoch.number + 1, state });
-        self.judge.forget(self.key.borrow().number);
+        let number = self.key.borrow().number;
+        self.judge.forget(number);
+        self.sessions.forget(number);
     }
 }

@@ -3,6 +3,7 @@
 
 pub(crate) mod descriptors;
 pub(crate) mod files;
+pub(crate) mod lock;
 pub(crate) mod memory;
 pub(crate) mod packet;
 pub(crate) mod privilege;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Semaphore, mpsc};
 
-use super::event::Event;
+use super::event::{Event, Question};
 use crate::credential::phc::Phc;
 use crate::secret::Secret;
 use crate::wire::message::Verdict;
@@ -36,10 +36,10 @@ impl Answers {
         stored: Option<&Phc>,
         key: Secret<Vec<u8>>,
         generation: u64,
-        ticket: u64,
-    ) -> Option<Verdict> {
-        let Some(stored) = stored.cloned() else { return Some(Verdict::Wrong) };
-        let Ok(place) = self.places.clone().try_acquire_owned() else { return Some(Verdict::Busy) };
+        question: Question,
+    ) -> Option<(Verdict, Question)> {
+        let Some(stored) = stored.cloned() else { return Some((Verdict::Wrong, question)) };
+        let Ok(place) = self.places.clone().try_acquire_owned() else { return Some((Verdict::Busy, question)) };
         let (running, events) = (self.running.clone(), self.events.clone());
         tokio::spawn(async move {
             let Ok(turn) = running.acquire_owned().await else { return };
@@ -54,7 +54,7 @@ impl Answers {
                 }
             };
             tracing::debug!(?verdict, "argon2 ran");
-            if events.send(Event::Judged { generation, ticket, verdict }).await.is_err() {
+            if events.send(Event::Judged { generation, question, verdict }).await.is_err() {
                 tracing::debug!("the supervisor is ending");
             }
         });

@@ -110,7 +110,11 @@ impl Comfyui {
             channel: None,
             piped: true,
         };
-        let child = spawn::start(&plan).map_err(|error| format!("{error} (comfyui.python, comfyui.directory)"))?;
+        let child = spawn::start(&plan).map_err(|error| {
+            let whom =
+                self.account.as_ref().map_or_else(String::new, |(account, _)| format!(" as user {}", account.name));
+            format!("{error}{whom}; that user must be able to reach and execute it (comfyui.python, comfyui.directory)")
+        })?;
         for pipe in child.output {
             self.tail.follow(pipe).map_err(|error| format!("ComfyUI's output cannot be read: {error}"))?;
         }

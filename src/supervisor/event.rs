@@ -3,8 +3,27 @@
 use std::process::ExitStatus;
 
 use crate::os::process::Pid;
-use crate::wire::message::{FromGateway, FromSensor, Verdict};
+use crate::wire::message::{FromGateway, FromSensor, Login, Verdict};
 use crate::wire::permit::Role;
+
+/// What argon2 is asked for.
+#[derive(Debug)]
+pub(crate) enum Question {
+    /// A request that presents a key.
+    Request {
+        /// The gateway's number for it.
+        ticket: u64,
+    },
+    /// A browser that signs in.
+    Login {
+        /// The gateway's number for it.
+        ticket: u64,
+        /// Who it is.
+        login: Login,
+        /// Which key was in force when it was asked.
+        epoch: u64,
+    },
+}
 
 /// One thing that happened.
 #[derive(Debug)]
@@ -33,8 +52,8 @@ pub(crate) enum Event {
     Judged {
         /// Which gateway process asked.
         generation: u64,
-        /// Its number for the question.
-        ticket: u64,
+        /// What it was about.
+        question: Question,
         /// The answer.
         verdict: Verdict,
     },

@@ -5,6 +5,7 @@ use std::process::ExitStatus;
 use tokio::time::Instant;
 
 use super::Supervisor;
+use super::event::Question;
 use crate::os::process::{self, Pid};
 use crate::telemetry::output::{relay_gateway, relay_sensor};
 use crate::wire::message::{FromGateway, FromSensor, ToGateway, Verdict};
@@ -18,10 +19,14 @@ impl Supervisor {
             FromGateway::Log(line) => relay_gateway(&line),
             FromGateway::Judge { ticket, key } => {
                 let generation = self.gateway.generation();
-                if let Some(verdict) = self.answers.ask(self.key.as_ref(), key, generation, ticket) {
-                    self.answer(generation, ticket, verdict);
+                let question = Question::Request { ticket };
+                if let Some((verdict, question)) = self.answers.ask(self.key.as_ref(), key, generation, question) {
+                    self.answer(generation, question, verdict);
                 }
             }
+            FromGateway::OpenSession { ticket, key, login } => self.log_in(ticket, key, login),
+            FromGateway::JudgeSession { ticket, digest } => self.judge_session(ticket, &digest),
+            FromGateway::EndSession { digest } => self.end_session(&digest),
             FromGateway::Observed(answering) => {
                 self.answering = answering;
                 if let Some(comfyui) = &mut self.comfyui {
@@ -58,10 +63,19 @@ impl Supervisor {
     }
 
     /// Hands a verdict to the gateway that asked for it, if it still lives.
-    pub(super) fn answer(&mut self, generation: u64, ticket: u64, verdict: Verdict) {
-        if generation == self.gateway.generation() {
-            self.gateway.tell(ToGateway::Verdict { ticket, verdict });
+    pub(super) fn answer(&mut self, generation: u64, question: Question, verdict: Verdict) {
+        if generation != self.gateway.generation() {
+            return;
         }
+        let message = match question {
+            Question::Request { ticket } => ToGateway::Verdict { ticket, verdict },
+            Question::Login { ticket, login, epoch } => {
+                // What was right under the old key opens nothing under the new one.
+                let verdict = if epoch == self.key_epoch { verdict } else { Verdict::Busy };
+                ToGateway::SessionOpened { ticket, opening: self.opening(verdict, login) }
+            }
+        };
+        self.gateway.tell(message);
     }
 
     /// Ends a role that said what it may not.

@@ -13,6 +13,7 @@ mod ladder;
 mod reload;
 mod report;
 mod roles;
+mod sessions;
 mod shutdown;
 mod signals;
 mod start;
@@ -42,6 +43,9 @@ use roles::RoleProcess;
 use start::{Started, Users};
 use watch::Watch;
 
+use crate::credential::session_store::SessionStore;
+use crate::credential::sessions::Lifetimes;
+
 pub(crate) use start::{KeySource, StartError};
 
 /// How often the roles are asked whether they live, and the watchdog is fed at the least.
@@ -50,6 +54,8 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 const WATCH_INTERVAL: Duration = Duration::from_millis(500);
 /// How often the certificate is looked at without cause: its end comes closer by itself, and the guard renews its own.
 const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(12 * 3600);
+/// How often sessions that time has ended are taken off the list.
+const EXPIRY_INTERVAL: Duration = Duration::from_secs(60);
 /// How soon strangers are looked for again while some are dying.
 const SWEEP_PAUSE: Duration = Duration::from_millis(20);
 /// Threads that serve guests at the most: two are plenty on a GPU box, four never hurt.
@@ -103,7 +109,13 @@ struct Supervisor {
     answering: Answering,
     gpu: GpuReading,
     told: Option<ProcessState>,
+    /// Counts the keys that were in force.
+    key_epoch: u64,
+    sessions: Option<SessionStore>,
+    /// Ends of sessions that the gateway has not been told.
+    unsaid: Vec<[u8; 32]>,
     key_file: Watch,
+    session_file: Watch,
     certificate: Watch,
     checks: u64,
     stopping: Option<Instant>,
@@ -119,10 +131,17 @@ impl Supervisor {
             }
             ComfyuiSettings::External(_) => None,
         };
+        let lifetimes = Lifetimes::of(&config.auth);
+        let session_store =
+            started.key.as_ref().and_then(|key| sessions::open_store(&config.state.directory, key, lifetimes));
         let address = addresses(&started);
         tracing::info!("listening on {address}");
         Self {
             key_file: reload::key_watch(&orders),
+            session_file: sessions::watch(session_store.as_ref()),
+            sessions: session_store,
+            unsaid: Vec::new(),
+            key_epoch: 0,
             certificate: reload::certificate_watch(config),
             answers: Answers::new(events.clone()),
             gateway: RoleProcess::new(Role::Gateway, started.users.network.clone()),
@@ -150,7 +169,8 @@ impl Supervisor {
         let mut check = tokio::time::interval(check_pace(self.systemd.watchdog()));
         let mut watch = tokio::time::interval(WATCH_INTERVAL);
         let mut certificate = tokio::time::interval_at(Instant::now() + CERTIFICATE_INTERVAL, CERTIFICATE_INTERVAL);
-        for ticker in [&mut check, &mut watch, &mut certificate] {
+        let mut expiry = tokio::time::interval(EXPIRY_INTERVAL);
+        for ticker in [&mut check, &mut watch, &mut certificate, &mut expiry] {
             ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
         }
         while !self.is_over() {
@@ -162,6 +182,7 @@ impl Supervisor {
                 _ = check.tick() => self.check(),
                 _ = watch.tick() => self.look_at_files(),
                 _ = certificate.tick() => self.reload_identity(),
+                _ = expiry.tick() => self.expire_sessions(),
                 () = tokio::time::sleep_until(due) => {}
             }
         }
@@ -235,7 +256,7 @@ impl Supervisor {
             Event::Sensor(message) => self.hear_sensor(message),
             Event::Breach { role, generation, breach } => self.end_breaker(role, generation, &breach),
             Event::Died { pid, status } => self.bury(pid, status),
-            Event::Judged { generation, ticket, verdict } => self.answer(generation, ticket, verdict),
+            Event::Judged { generation, question, verdict } => self.answer(generation, question, verdict),
             Event::Reload => self.reload(),
             Event::Stop => self.stop(),
         }

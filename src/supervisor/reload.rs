@@ -8,6 +8,7 @@ use super::start::{self, KeySource};
 use super::watch::Watch;
 use super::{Orders, Supervisor, gateway_settings};
 use crate::config::{Comfyui, Config};
+use crate::credential::sessions::Lifetimes;
 use crate::wire::message::{TlsIdentity, ToGateway};
 
 /// What is only read at a start: said when it was changed, so that nobody waits for it.
@@ -58,6 +59,9 @@ impl Supervisor {
             tracing::info!("the key file changed");
             self.reload_key();
         }
+        if self.session_file.changed() {
+            self.reread_sessions();
+        }
         if self.certificate.changed() {
             tracing::info!("the certificate's files changed");
             self.reload_identity();
@@ -100,6 +104,9 @@ impl Supervisor {
         if gateway_settings(old) != gateway_settings(&config) {
             self.gateway.tell(ToGateway::Settings(Box::new(gateway_settings(&config))));
         }
+        if let Some(sessions) = &mut self.sessions {
+            sessions.set_lifetimes(Lifetimes::of(&config.auth));
+        }
         self.orders.config = config;
     }
 
@@ -110,7 +117,9 @@ impl Supervisor {
             Ok(Some(new)) if self.key.as_ref() == Some(&new) => {}
             Ok(Some(new)) => {
                 tracing::info!("a new key is in force");
+                self.rekey_sessions(&new);
                 self.key = Some(new);
+                self.key_epoch += 1;
                 let state = self.key_state();
                 self.gateway.tell(ToGateway::Key(state));
             }

@@ -1,6 +1,6 @@
 //! The messages: everything that passes between the supervisor and a role.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
@@ -27,6 +27,22 @@ pub(crate) enum ToGateway {
         /// The answer.
         verdict: Verdict,
     },
+    /// What [`FromGateway::OpenSession`] asked.
+    SessionOpened {
+        /// The question's number.
+        ticket: u64,
+        /// The answer.
+        opening: Opening,
+    },
+    /// What [`FromGateway::JudgeSession`] asked.
+    SessionJudged {
+        /// The question's number.
+        ticket: u64,
+        /// The session, if it lives.
+        facts: Option<SessionFacts>,
+    },
+    /// These sessions have ended, by SHA-256 of their ids.
+    SessionsEnded(Vec<[u8; 32]>),
     /// What the supervisor knows of ComfyUI's process.
     Comfyui(ProcessState),
     /// What the sensor read last.
@@ -50,6 +66,27 @@ pub(crate) enum FromGateway {
         ticket: u64,
         /// What a guest presented.
         key: Secret<Vec<u8>>,
+    },
+    /// Open a session for who presents this key, if it is the right one.
+    OpenSession {
+        /// Chosen by the gateway, given back with the answer.
+        ticket: u64,
+        /// What was typed.
+        key: Secret<Vec<u8>>,
+        /// Who types, for the list of sessions.
+        login: Login,
+    },
+    /// Does a session live?
+    JudgeSession {
+        /// Chosen by the gateway, given back with the answer.
+        ticket: u64,
+        /// SHA-256 of its id.
+        digest: [u8; 32],
+    },
+    /// A guest signed out.
+    EndSession {
+        /// SHA-256 of the session's id.
+        digest: [u8; 32],
     },
     /// How ComfyUI's port answered; said when it changes.
     Observed(Answering),
@@ -142,6 +179,44 @@ pub(crate) enum Verdict {
     Wrong,
     /// Too many ask at once; ask again.
     Busy,
+}
+
+/// Who signs in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Login {
+    /// Whether the session outlives the browser.
+    pub(crate) remember: bool,
+    /// The guest's address.
+    pub(crate) peer: IpAddr,
+    /// What the browser calls itself, cut to a bearable length.
+    pub(crate) agent: String,
+}
+
+/// The answer to a login.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum Opening {
+    /// Here is the session: its id, which nobody keeps but the browser.
+    Opened {
+        /// 256 random bits.
+        id: Secret<[u8; 32]>,
+        /// The rest.
+        facts: SessionFacts,
+    },
+    /// Not the right key.
+    WrongKey,
+    /// Too many ask at once; ask again.
+    Busy,
+    /// The session cannot be kept; the log says why.
+    Failed,
+}
+
+/// What is known of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SessionFacts {
+    /// Whether it outlives the browser.
+    pub(crate) remember: bool,
+    /// When it ends, if it is not used before.
+    pub(crate) ends: SystemTime,
 }
 
 /// What the supervisor knows of ComfyUI's process.

@@ -43,6 +43,12 @@ pub(crate) enum Kind {
     Log,
     /// `Judge`
     Judge,
+    /// `OpenSession`
+    OpenSession,
+    /// `JudgeSession`
+    JudgeSession,
+    /// `EndSession`
+    EndSession,
     /// `Observed`
     Observed,
     /// `Checked`
@@ -65,6 +71,9 @@ impl Judged for FromGateway {
             Self::Ready => Kind::Ready,
             Self::Log(_) => Kind::Log,
             Self::Judge { .. } => Kind::Judge,
+            Self::OpenSession { .. } => Kind::OpenSession,
+            Self::JudgeSession { .. } => Kind::JudgeSession,
+            Self::EndSession { .. } => Kind::EndSession,
             Self::Observed(_) => Kind::Observed,
             Self::Checked(_) => Kind::Checked,
             Self::Drained => Kind::Drained,
@@ -90,6 +99,9 @@ const TABLE: &[(Role, Kind, &[Phase], bool)] = &[
     (Role::Gateway, Kind::Ready, &[Starting], true),
     (Role::Gateway, Kind::Log, &[Starting, Working, Ending], false),
     (Role::Gateway, Kind::Judge, &[Working, Ending], false),
+    (Role::Gateway, Kind::OpenSession, &[Working, Ending], false),
+    (Role::Gateway, Kind::JudgeSession, &[Working, Ending], false),
+    (Role::Gateway, Kind::EndSession, &[Working, Ending], false),
     (Role::Gateway, Kind::Observed, &[Working, Ending], false),
     (Role::Gateway, Kind::Checked, &[Starting, Working, Ending], false),
     (Role::Gateway, Kind::Drained, &[Ending], true),
@@ -194,7 +206,12 @@ mod tests {
         for (role, kind, phases, _) in TABLE {
             assert!(!phases.is_empty());
             let belongs = match kind {
-                Kind::Judge | Kind::Observed | Kind::Drained => *role == Role::Gateway,
+                Kind::Judge
+                | Kind::OpenSession
+                | Kind::JudgeSession
+                | Kind::EndSession
+                | Kind::Observed
+                | Kind::Drained => *role == Role::Gateway,
                 Kind::Reading => *role == Role::Sensor,
                 Kind::Ready | Kind::Log | Kind::Checked => true,
             };

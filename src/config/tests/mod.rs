@@ -68,6 +68,9 @@ fn one_key_is_enough() {
     assert_eq!(config.tls.identity, None);
     assert!(config.auth.enabled);
     assert_eq!(config.auth.key_file, Path::new("/etc/comfy-guard/key"));
+    assert_eq!(config.auth.frame_ancestors, []);
+    assert_eq!(config.auth.session_lifetime.to_string(), "30d");
+    assert_eq!(config.auth.browser_session_lifetime.to_string(), "12h");
     assert_eq!(config.proxy.websocket_idle, None);
     let comfyui = owned(config);
     assert_eq!(comfyui.python, Path::new("/opt/comfyui/venv/bin/python"));

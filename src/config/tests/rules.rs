@@ -58,6 +58,12 @@ fn what_contradicts_itself_is_refused() {
         ("auth.exempt.trees = [\"/\"]", "config.toml:1:22: \"/\" would open every path"),
         ("proxy.trusted = [\"0.0.0.0/0\"]", "from everybody"),
         ("proxy.max_upload = \"0B\"", "nothing could be uploaded"),
+        ("auth.session_lifetime = \"59s\"", "config.toml:1:25: a session of 59s is no use"),
+        ("auth.session_lifetime = \"400d1ms\"", "a session of 400d1ms is no use"),
+        ("auth.browser_session_lifetime = \"0s\"", "config.toml:1:33: a session of 0s is no use"),
+        ("auth.browser_session_lifetime = \"401d\"", "a session of 401d is no use"),
+        ("auth.frame_ancestors = [\"*\"]", "config.toml:1:25: \"*\" would let the pages of any site"),
+        ("auth.frame_ancestors = [\"https://a.example; script-src *\"]", "is not a web origin"),
         ("comfyui.stop_timeout = \"10ms\"", "needs time to stop"),
     ];
     for (text, expected) in table {
@@ -79,6 +85,8 @@ fn what_only_looks_wrong_is_accepted() {
         "comfyui.arguments = [\"--lowvram\", \"--\", \"-l\", \"--preview-method\", \"auto\", \"listen\"]",
         "comfyui.environment = { LD_PRELOAD = \"/lib/x.so\", LISTENER = \"\" }",
         "auth.exempt.trees = []",
+        "auth.session_lifetime = \"1m\"\nauth.browser_session_lifetime = \"400d\"",
+        "auth.frame_ancestors = [\"https://desk.example:8443\", \"http://[::1]\"]",
         "auth.exempt.trees = [\"/apis/\"]",
     ] {
         Desk::with(format!("comfyui.directory = \"/a\"\n{text}")).config();

@@ -7,6 +7,7 @@ use http::{Method, Version};
 use crate::config::{self, AnonymousWebsocket};
 
 use super::exemption::is_exempt;
+use super::next::LOGIN_PAGE;
 use super::path::{self, PathKind};
 use super::refusal::Refusal;
 use super::wellformed;
@@ -22,13 +23,24 @@ const ANYWHERE: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 const SOCKETS: [&str; 2] = ["/ws", "/api/ws"];
 
 /// The pages that the gateway answers itself: path, page, allowed methods as an `Allow` header.
-const OWN_PAGES: &[(&str, OwnPage, &str)] = &[("/health", OwnPage::Health, "GET, HEAD")];
+const OWN_PAGES: &[(&str, OwnPage, &str)] = &[
+    ("/health", OwnPage::Health, "GET, HEAD"),
+    (LOGIN_PAGE, OwnPage::Login, "GET, HEAD"),
+    ("/auth_inject.js", OwnPage::Script, "GET, HEAD"),
+    ("/auth_session", OwnPage::Session, "GET, HEAD, POST, DELETE"),
+];
 
 /// What the gateway answers itself, without a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OwnPage {
     /// `/health`. A credential is not needed; an invalid or wrong one is 401 all the same.
     Health,
+    /// The login page.
+    Login,
+    /// The script that goes into ComfyUI's page.
+    Script,
+    /// Signing in and out.
+    Session,
 }
 
 /// What a request's head says, borrowed from where it was parsed.

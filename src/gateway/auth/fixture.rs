@@ -6,6 +6,7 @@ use http::Method;
 use proptest::prelude::*;
 
 use crate::config;
+use crate::units::Span;
 
 /// ComfyUI's API as its server registers it; each path but `/internal` also exists below `/api`.
 /// A `{name}` stands for one segment, `{name:.*}` for any number.
@@ -64,6 +65,9 @@ pub(super) fn auth() -> config::Auth {
         key_file: PathBuf::from("/etc/comfy-guard/key"),
         anonymous_websocket: config::AnonymousWebsocket::Status,
         allowed_origins: Vec::new(),
+        frame_ancestors: Vec::new(),
+        session_lifetime: Span::from_secs(30 * 86_400),
+        browser_session_lifetime: Span::from_secs(12 * 3_600),
         exempt: config::Exempt {
             trees: list("/assets/ /scripts/ /fonts/ /cursor/ /lib/ /extensions/ /templates/ /docs/"),
             suffixes: list(

@@ -14,9 +14,11 @@ use hyper_util::rt::TokioIo;
 use super::body::{GuestBody, UpstreamBody};
 use super::failure::Failure;
 use super::headers::{self, RequestFacts, ResponseFacts, believed_host, believed_scheme, client_address, text_of};
+use super::inject::{self, Asked};
 use super::query::without_credentials;
 use super::{pool, tunnel};
-use crate::gateway::answer::{Body, Own, wants_page};
+use crate::gateway::answer::{Body, Look, Own};
+use crate::gateway::auth::cookie::strip_session;
 use crate::gateway::auth::decide::Head;
 use crate::gateway::auth::refusal::Refusal;
 use crate::gateway::connection::Guest;
@@ -30,6 +32,8 @@ pub(crate) enum Admission {
     Everybody,
     /// A right key came with it: the answer is private, and ends with the key.
     Key,
+    /// A session's cookie came with it: the answer is private, and ends with the session.
+    Session([u8; 32]),
 }
 
 /// Hands a request on and brings the answer back.
@@ -39,32 +43,39 @@ pub(crate) async fn hand_on(
     mut request: Request<Incoming>,
     admission: Admission,
 ) -> Response<Body> {
-    let page = wants_page(request.method(), request.headers());
+    let look = Look::of(&request);
     // Whatever listens on the port while no ComfyUI of ours serves is a stranger, who must see nobody's request.
     let ours = matches!(guest.worker.shared.health.borrow().process, ProcessState::Running | ProcessState::External);
     if !ours {
-        return serve::own(guest, &refused(guest, settings, Failure::Refused), request);
+        return serve::own(guest, settings, &refused(guest, settings, Failure::Refused), request);
     }
     let upgrade = Head::of(&request).is_websocket_upgrade();
     if let Err(error) = rewrite(guest, settings, &mut request, upgrade) {
         tracing::debug!(%error, "the target without its key is none");
-        return Own::from(Refusal::BadPath).respond(page);
+        return Own::from(Refusal::BadPath).respond_as(look, settings);
     }
-    let handed_on =
-        if upgrade { socket(guest, settings, request, admission).await } else { exchange(guest, request).await };
+    let handed_on = if upgrade {
+        socket(guest, settings, request, admission).await
+    } else if settings.auth.enabled
+        && let Some(asked) = inject::prepare(&mut request)
+    {
+        page(guest, request, asked).await
+    } else {
+        exchange(guest, request).await.map(|answer| answer.map(Body::Upstream))
+    };
     match handed_on {
         Ok(mut response) => {
             // hyper writes each answer in the version of its own connection only if it is not told another.
             *response.version_mut() = Version::HTTP_11;
             let websocket = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-            let facts = ResponseFacts { needed_key: admission == Admission::Key, websocket };
+            let facts = ResponseFacts { needed_key: admission != Admission::Everybody, websocket };
             headers::strip_response(response.headers_mut(), facts);
             if response.status() == StatusCode::PAYLOAD_TOO_LARGE {
-                return too_large(settings).respond(page);
+                return too_large(settings).respond_as(look, settings);
             }
             response
         }
-        Err(failure) => refused(guest, settings, failure).respond(page),
+        Err(failure) => refused(guest, settings, failure).respond_as(look, settings),
     }
 }
 
@@ -97,6 +108,7 @@ fn rewrite(
         websocket,
     };
     headers::strip_request(request.headers_mut(), &facts);
+    strip_session(request.headers_mut());
     if let Some(target) = target {
         *request.uri_mut() = Uri::from(target);
     }
@@ -104,12 +116,19 @@ fn rewrite(
     Ok(())
 }
 
-async fn exchange(guest: &Guest, request: Request<Incoming>) -> Result<Response<Body>, Failure> {
+/// ComfyUI's page, with our script in it.
+async fn page(guest: &Guest, request: Request<Incoming>, asked: Asked) -> Result<Response<Body>, Failure> {
+    let answer = exchange(guest, request).await?;
+    let answer = inject::inject(answer, asked).await.map_err(|error| Failure::of_exchange(&error))?;
+    Ok(answer.map(|body| Body::Page(Box::new(body))))
+}
+
+async fn exchange(guest: &Guest, request: Request<Incoming>) -> Result<Response<UpstreamBody>, Failure> {
     let sent = Rc::new(Cell::new(false));
     let unread = guest.worker.unread.clone();
     let request = request.map(|body| GuestBody::new(body, sent.clone(), unread));
     let (answer, lease) = guest.worker.pool.send(request, sent).await?;
-    Ok(answer.map(|body| Body::Upstream(UpstreamBody::new(body, lease))))
+    Ok(answer.map(|body| UpstreamBody::new(body, lease)))
 }
 
 /// An upgrade goes on a connection of its own. ComfyUI may refuse it: then its answer is the answer.
@@ -135,13 +154,13 @@ async fn socket(
         return Ok(answer.map(|body| Body::Upstream(UpstreamBody::alone(body))));
     }
     let comfyuis_side = hyper::upgrade::on(&mut answer);
-    let (idle, rests_on_key) = (settings.proxy.websocket_idle, admission == Admission::Key);
+    let idle = settings.proxy.websocket_idle;
     tokio::task::spawn_local(async move {
         let (guest, comfyui) = match tokio::try_join!(guests_side, comfyuis_side) {
             Ok(sides) => sides,
             Err(error) => return tracing::debug!(%error, "a WebSocket's upgrade failed"),
         };
-        tunnel::carry(TokioIo::new(guest), TokioIo::new(comfyui), &shared, rests_on_key, idle).await;
+        tunnel::carry(TokioIo::new(guest), TokioIo::new(comfyui), &shared, admission, idle).await;
     });
     Ok(answer.map(|_| Body::Own(http_body_util::Full::default())))
 }

@@ -4,6 +4,7 @@ pub(crate) mod body;
 pub(crate) mod failure;
 pub(crate) mod forward;
 pub(crate) mod headers;
+pub(crate) mod inject;
 pub(crate) mod linger;
 pub(crate) mod origin;
 pub(crate) mod pool;

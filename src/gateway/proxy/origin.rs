@@ -17,7 +17,6 @@ const MAX_REQUESTED: usize = 1024;
 /// Whether `origin` is the page of the host that the request was sent to.
 ///
 /// Only `https`: guests are served nothing else, and a page that came over plain HTTP may have been written by anybody.
-#[allow(dead_code, reason = "for the sessions of browsers")]
 pub(crate) fn same_origin(origin: &HeaderValue, host: &str) -> bool {
     let Some(named) = origin.as_bytes().strip_prefix(b"https://") else {
         return false;

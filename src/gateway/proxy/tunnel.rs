@@ -12,6 +12,8 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, sleep_until};
 
+use super::forward::Admission;
+use crate::gateway::sessions::one_of;
 use crate::gateway::shared::Shared;
 use crate::units::Span;
 
@@ -24,12 +26,13 @@ thread_local! {
 
 /// Carries bytes until both sides have ended, the key that the tunnel rests on changes, the gateway ends, or nothing has
 /// moved for `idle`.
-pub(crate) async fn carry<G, U>(guest: G, upstream: U, shared: &Shared, rests_on_key: bool, idle: Option<Span>)
+pub(crate) async fn carry<G, U>(guest: G, upstream: U, shared: &Shared, admission: Admission, idle: Option<Span>)
 where
     G: AsyncRead + AsyncWrite + Unpin,
     U: AsyncRead + AsyncWrite + Unpin,
 {
-    let (mut key, mut draining) = (shared.key.subscribe(), shared.draining.subscribe());
+    let (mut key, mut draining, mut ends) =
+        (shared.key.subscribe(), shared.draining.subscribe(), shared.sessions.ends());
     let moved = Rc::new(Cell::new(Instant::now()));
     let (guest_read, guest_write) = tokio::io::split(guest);
     let (upstream_read, upstream_write) = tokio::io::split(upstream);
@@ -42,12 +45,14 @@ where
     };
     let why = tokio::select! {
         result = both => {
-            if let Err(error) = result {
-                tracing::debug!(%error, "a WebSocket broke off");
-            }
-            return;
+        if let Err(error) = result {
+            tracing::debug!(%error, "a WebSocket broke off");
         }
-        _ = key.changed(), if rests_on_key => "its key was changed",
+        return;
+    }
+    _ = key.changed(), if admission != Admission::Everybody => "the key was changed",
+    () = one_of(&mut ends, |session| admission == Admission::Session(*session)),
+        if matches!(admission, Admission::Session(_)) => "its session has ended",
         _ = draining.wait_for(|draining| *draining) => "the gateway is ending",
         () = silence(moved.clone(), idle) => "it was silent for too long",
     };

@@ -1,0 +1,43 @@
+//! English.
+
+use super::{Texts, Titles};
+
+pub(super) static TEXTS: Texts = Texts {
+    login_title: "Login to ComfyUI",
+    login_lead: "Enter your API key in the password field.",
+    key_label: "API key",
+    show_key: "Show the key",
+    hide_key: "Hide the key",
+    remember: "Remember me",
+    login: "Login",
+    asking: "Checking the key…",
+    where_from: "The key was set on the machine that runs ComfyUI, with {command}. If you do not have it, ask whoever looks after that machine.",
+    wrong: "This is not the right key. Check it and try again.",
+    busy: "Too many tries. You can try again in {seconds} s.",
+    busy_a_while: "Too many tries. Wait a moment and try again.",
+    again: "You can try again now.",
+    cross_site: "This login came from another site and was refused. Enter the key here.",
+    expired: "Your session is over. Enter the key to go on.",
+    offline: "The server cannot be reached. Check the connection and try again.",
+    no_key: "No key has been set on this machine yet, so nobody is let in.",
+    no_cookies: "This browser blocks cookies. Allow them for this site: a session needs one.",
+    unexpected: "That did not work (status {status}). Try again.",
+    signed_out: "You are signed out.",
+    sign_out_title: "Sign out of ComfyUI",
+    sign_out_lead: "This ends your session in this browser.",
+    sign_out: "Sign out",
+    sign_out_failed: "The server cannot be reached, so the session may still be open. Try again.",
+    goes_on: "This page goes on by itself.",
+    try_again: "Try again",
+    to_start: "To the start page",
+    titles: Titles {
+        locked: "This ComfyUI is locked",
+        starting: "ComfyUI is starting",
+        restarting: "ComfyUI is restarting",
+        not_ready: "ComfyUI is not ready",
+        no_answer: "ComfyUI did not answer",
+        busy: "Too many tries",
+        refused: "This request was refused",
+    },
+    messages: &[],
+};
