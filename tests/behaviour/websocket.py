@@ -62,9 +62,11 @@ def test_subprotocol_is_agreed_end_to_end(guard):
 
 def test_ping_and_pong_pass(guard):
     with ws.open_(guard, "/_standin/echo", key=True) as socket:
-        assert socket.ping(b"are you there").wait(5)
+        socket.ping(b"are you there")
     with ws.open_(guard, "/_standin/push?count=3&ping=1", key=True) as socket:
-        assert len([message for message in socket]) == 3
+        assert [len(socket.recv(timeout=5)) for _ in range(3)] == [1024] * 3
+        with pytest.raises(ConnectionClosed):
+            socket.recv(timeout=5)
         assert socket.close_code == 1000 and socket.close_reason == "all sent"
 
 

@@ -6,9 +6,11 @@ const [url, key, prefix] = process.argv.slice(2);
 const { host, protocol } = new URL(url);
 const client = new Client({ api_host: host, ssl: protocol === "https:", WebSocket, fetch, clientId: `client-${prefix}` });
 client.use(new plugins.LoginAuthPlugin({ token: key }));
-let socket = false;
-client.events.on("connected", () => (socket = true));
-client.connect();
+// A job that ends before the socket is open would never be heard of.
+const socket = await new Promise((resolve) => {
+  client.events.on("connected", () => resolve(true));
+  client.connect();
+});
 
 const workflow = {
   1: { class_type: "EmptyImage", inputs: { width: 32, height: 32, batch_size: 1, color: 255 } },
