@@ -53,15 +53,15 @@ impl Refusal {
     /// The sentence for people (`message` in the answer's JSON). Holds nothing that the sender wrote.
     pub(crate) fn message(self) -> &'static str {
         match self {
-            Self::TargetTooLong => "the request target is longer than 8000 bytes",
-            Self::MethodNotAllowed(_) => "this method is not allowed here",
-            Self::BadScheme => "the request target is neither http nor https",
-            Self::BadHost => "the request must name exactly one valid host",
-            Self::HostMismatch => "the Host header and the request target name different hosts",
-            Self::TwoLengths => "the request has both Transfer-Encoding and Content-Length",
-            Self::BadTransferEncoding => "Transfer-Encoding must be \"chunked\" alone, in HTTP/1.1",
-            Self::BadContentLength => "Content-Length must be one number",
-            Self::BadPath => "the path has a bad percent escape, a control character or no leading slash",
+            Self::TargetTooLong => "The request target is longer than 8000 bytes.",
+            Self::MethodNotAllowed(_) => "This method is not allowed here.",
+            Self::BadScheme => "The request target is neither http nor https.",
+            Self::BadHost => "The request must name exactly one valid host.",
+            Self::HostMismatch => "The Host header and the request target name different hosts.",
+            Self::TwoLengths => "The request has both Transfer-Encoding and Content-Length.",
+            Self::BadTransferEncoding => "Transfer-Encoding must be \"chunked\" alone, in HTTP/1.1.",
+            Self::BadContentLength => "Content-Length must be one number.",
+            Self::BadPath => "The path has a bad percent escape, a control character or no leading slash.",
         }
     }
 

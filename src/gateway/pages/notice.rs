@@ -86,6 +86,7 @@ fn says(texts: &Texts) -> String {
 mod tests {
     use super::super::template::marks;
     use super::*;
+    use crate::gateway::auth::refusal::Refusal;
 
     fn answer(status: StatusCode, error: &'static str, retry_after: Option<u32>) -> Own {
         Own { status, error, message: "<script>alert(1)</script> & \"more\" {{script}}".to_owned(), retry_after }
@@ -93,6 +94,26 @@ mod tests {
 
     fn page(language: Language, answer: &Own) -> String {
         notice(language, answer, &[]).html
+    }
+
+    #[test]
+    fn every_refusal_is_told_in_each_language() {
+        let refusals = [
+            Refusal::TargetTooLong,
+            Refusal::MethodNotAllowed("GET"),
+            Refusal::BadScheme,
+            Refusal::BadHost,
+            Refusal::HostMismatch,
+            Refusal::TwoLengths,
+            Refusal::BadTransferEncoding,
+            Refusal::BadContentLength,
+            Refusal::BadPath,
+        ];
+        for language in Language::ALL.into_iter().filter(|language| *language != Language::English) {
+            for refusal in refusals {
+                assert!(Texts::of(language).message(refusal.code()).is_some(), "{language:?} {refusal:?}");
+            }
+        }
     }
 
     #[test]
@@ -127,10 +148,11 @@ mod tests {
 
     #[test]
     fn an_unknown_answer_is_marked_as_english() {
-        let html = page(Language::Korean, &answer(StatusCode::BAD_REQUEST, "bad_path", None));
+        let html = page(Language::Korean, &answer(StatusCode::BAD_REQUEST, "some_new_error", None));
         assert!(html.contains("<p id=\"message\" lang=\"en\""));
         assert!(
-            !page(Language::English, &answer(StatusCode::BAD_REQUEST, "bad_path", None)).contains("lang=\"en\" class")
+            !page(Language::English, &answer(StatusCode::BAD_REQUEST, "some_new_error", None))
+                .contains("lang=\"en\" class")
         );
     }
 
