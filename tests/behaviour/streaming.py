@@ -26,7 +26,7 @@ def test_answer_that_takes_ninety_seconds_arrives(guard):
 
 @pytest.mark.parametrize("kind", ["trickle", "sse"])
 def test_pieces_arrive_one_by_one(guard, h2, kind):
-    """Each within a tenth of a second of its making: nothing is gathered on the way."""
+    """Each before the next one is made: nothing is gathered on the way."""
     with guard.client(h2) as client, client.stream("GET", f"/_standin/{kind}?count=8&interval=0.25", headers=guard.bearer) as stream:
         assert stream.status_code == 200
         late, text = [], ""
@@ -37,7 +37,7 @@ def test_pieces_arrive_one_by_one(guard, h2, kind):
                     late.append(time.time() - json.loads(line[6:])["time"])
                 elif kind == "trickle" and line:
                     late.append(time.time() - float(line.split()[1]))
-    assert len(late) == 8 and max(late) < 0.1, late
+    assert len(late) == 8 and max(late) < 0.2, late
     if kind == "sse":
         assert stream.headers["content-type"].startswith("text/event-stream")
         assert text.count("\n\n") == 8
