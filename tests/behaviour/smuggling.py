@@ -3,6 +3,7 @@
 Pitfalls P19 (CVE-2023-37276, CVE-2025-69224: smuggling into aiohttp) and P15 (malformed header: 400, never 500 or a crash).
 """
 
+import ssl
 import pytest
 
 HEAD = "POST /_standin/sink HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {key}\r\n"
@@ -99,6 +100,11 @@ def test_broken_head_is_refused_and_ends_the_connection(guard, case):
     assert guard.get("/queue", key=True).status == 200
 
 
+# A head that is too large is refused before it has been sent to its end: whoever goes on sending sees the end of the connection,
+# as a reset of TCP or as one of TLS.
+CLOSED_WHILE_SENDING = (ConnectionResetError, BrokenPipeError, ssl.SSLEOFError)
+
+
 @pytest.mark.parametrize("lines", [
     "X-Big: " + "a" * 9000, *["\r\n".join(f"X-{number}: {'b' * 60}" for number in range(count)) for count in (150, 2000)], "X" * 9000 + ": a",
 ], ids=["long value", "150 fields", "2000 fields", "long name"])
@@ -108,7 +114,7 @@ def test_head_beyond_what_comfyui_takes_is_4xx(guard, lines):
         try:
             wire.send(f"GET /queue HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {guard.key}\r\n{lines}\r\n\r\n")
             status = wire.answer().status
-        except (ConnectionResetError, BrokenPipeError):
+        except CLOSED_WHILE_SENDING:
             status = 431
     assert status in (200, 400, 431)
     assert guard.get("/queue", key=True).status == 200
@@ -117,8 +123,12 @@ def test_head_beyond_what_comfyui_takes_is_4xx(guard, lines):
 def test_long_request_line_is_4xx(guard):
     for length in (7000, 9000, 70_000):
         with guard.raw() as wire:
-            wire.send(f"GET /queue?{'a' * length} HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {guard.key}\r\n\r\n")
-            assert wire.answer().status in ((200,) if length < 8000 else (400, 414, 431))
+            try:
+                wire.send(f"GET /queue?{'a' * length} HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {guard.key}\r\n\r\n")
+                status = wire.answer().status
+            except CLOSED_WHILE_SENDING:
+                status = 431
+            assert status in ((200,) if length < 8000 else (400, 414, 431))
 
 
 def test_pipelined_requests_are_each_judged_alone(guard):
