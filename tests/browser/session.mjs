@@ -37,14 +37,14 @@ const job = (page) => page.evaluate(async (workflow) => {
   });
   const node = (kind) => app.graph.nodes.find((one) => one.type === kind);
   const drawn = async (kind) => {
-    for (let left = 100; left > 0 && !(node(kind).imgs?.[0]?.naturalWidth > 0); left -= 1) {
+    for (let left = 100; left > 0 && !(node(kind)?.imgs?.[0]?.naturalWidth > 0); left -= 1) {
       await new Promise((resolve) => { setTimeout(resolve, 100); });
     }
-    return node(kind).imgs?.[0]?.naturalWidth ?? 0;
+    return node(kind)?.imgs?.[0]?.naturalWidth ?? 0;
   };
   return {
     events: [...new Set(events)], preview: previews.length ? await show(URL.createObjectURL(previews[0])) : 0,
-    output: await drawn('SaveImage'), temporary: await drawn('PreviewImage'), address: node('SaveImage').imgs?.[0]?.src,
+    output: await drawn('SaveImage'), temporary: await drawn('PreviewImage'), address: node("SaveImage")?.imgs?.[0]?.src,
   };
 }, WORKFLOW);
 
