@@ -25,7 +25,13 @@ const job = (page) => page.evaluate(async (workflow) => {
     api.addEventListener('execution_error', (event) => reject(new Error(JSON.stringify(event.detail))));
     setTimeout(() => reject(new Error(`no end of the job: ${events}`)), 30000);
   });
-  app.loadApiJson(workflow, 'browser');
+  // The front end may still be drawing its own first graph, which would take the place of ours.
+  const stands = () => app.graph.nodes.some((one) => one.type === 'SaveImage');
+  for (let left = 20; left > 0; left -= 1) {
+    if (!stands()) app.loadApiJson(workflow, 'browser');
+    await new Promise((resolve) => { setTimeout(resolve, 500); });
+    if (stands()) break;
+  }
   await app.queuePrompt(0);
   await ended;
   const show = (address) => new Promise((resolve) => {
