@@ -14,6 +14,12 @@ use crate::secret::Secret;
 /// The greatest size of a key file, in bytes. A PHC string has about a hundred.
 const LIMIT: usize = 4096;
 
+/// Permission bits that a key file may not have: only its owner reads it.
+const NOT_OURS: u32 = 0o077;
+/// The same for a credential from the service manager (systemd.exec(5), `LoadCredential=`). Its folder is closed to others and the file
+/// itself says 0440, because the group bits show the mask of an access list.
+const NOT_THE_MANAGERS: u32 = 0o337;
+
 /// What `--api-key-file` holds: a hash, or a key that was hashed in memory.
 #[derive(Debug, Clone)]
 pub(crate) struct GivenKey {
@@ -72,18 +78,26 @@ pub(crate) enum KeyFileError {
 
 /// Reads the hash that `set-key` wrote. The last of `allowed_owners` is the one that a cure names: root comes before it.
 pub(crate) fn read(path: &Path, allowed_owners: &[Uid]) -> Result<Phc, KeyFileError> {
-    parse(path, &read_line(path, allowed_owners)?)
+    parse(path, &read_line(path, allowed_owners, NOT_OURS)?)
 }
 
 /// Reads a file named on the command line: a hash, or a plain key, which is hashed in memory.
 ///
 /// What begins like a hash has to be a whole one: half a hash is never taken for a key.
 pub(crate) fn read_plain_or_phc(path: &Path, allowed_owners: &[Uid]) -> Result<GivenKey, KeyFileError> {
-    let line = read_line(path, allowed_owners)?;
+    judge_plain_or_phc(path, &read_line(path, allowed_owners, NOT_OURS)?)
+}
+
+/// Reads a credential that the service manager put in place: a hash, or a plain key.
+pub(crate) fn read_credential(path: &Path, allowed_owners: &[Uid]) -> Result<GivenKey, KeyFileError> {
+    judge_plain_or_phc(path, &read_line(path, allowed_owners, NOT_THE_MANAGERS)?)
+}
+
+fn judge_plain_or_phc(path: &Path, line: &[u8]) -> Result<GivenKey, KeyFileError> {
     let (phc, weakness) = if line.starts_with(b"$argon2") {
-        (parse(path, &line)?, None)
+        (parse(path, line)?, None)
     } else {
-        let weakness = match strength::judge(&line) {
+        let weakness = match strength::judge(line) {
             Err(source) if !source.may_be_allowed() => {
                 return Err(KeyFileError::Unusable { path: path.to_owned(), source });
             }
@@ -109,7 +123,7 @@ pub(crate) fn without_line_end(content: &[u8]) -> &[u8] {
 }
 
 /// The one line of a file that was judged and read by the same descriptor: swapping the path in between changes nothing.
-fn read_line(path: &Path, allowed_owners: &[Uid]) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
+fn read_line(path: &Path, allowed_owners: &[Uid], forbidden: u32) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
     let path_owned = || path.to_owned();
     let unreadable = |source: io::Error| match source.kind() {
         io::ErrorKind::NotFound => KeyFileError::Missing { path: path_owned() },
@@ -117,7 +131,7 @@ fn read_line(path: &Path, allowed_owners: &[Uid]) -> Result<Zeroizing<Vec<u8>>, 
         _ => KeyFileError::Unreadable { path: path_owned(), source },
     };
     let (mut file, facts) = files::open(path, Links::Refuse).map_err(unreadable)?;
-    admit(path, &facts, allowed_owners)?;
+    admit(path, &facts, allowed_owners, forbidden)?;
     let content = files::read_at_most(&mut file, LIMIT).map_err(unreadable)?;
     let content = content.ok_or_else(|| KeyFileError::TooLarge { path: path_owned() })?;
     let line = without_line_end(&content);
@@ -131,7 +145,7 @@ fn read_line(path: &Path, allowed_owners: &[Uid]) -> Result<Zeroizing<Vec<u8>>, 
 }
 
 /// Whether a file of these facts may be believed.
-fn admit(path: &Path, facts: &Facts, allowed_owners: &[Uid]) -> Result<(), KeyFileError> {
+fn admit(path: &Path, facts: &Facts, allowed_owners: &[Uid], forbidden: u32) -> Result<(), KeyFileError> {
     let path = || path.to_owned();
     if facts.kind != Kind::Regular {
         return Err(KeyFileError::NotRegular { path: path(), found: facts.kind });
@@ -143,7 +157,7 @@ fn admit(path: &Path, facts: &Facts, allowed_owners: &[Uid]) -> Result<(), KeyFi
         let expected = allowed_owners.last().copied().unwrap_or(Uid::ROOT);
         return Err(KeyFileError::WrongOwner { path: path(), found: facts.owner, expected });
     }
-    if facts.mode & 0o077 != 0 {
+    if facts.mode & forbidden != 0 {
         return Err(KeyFileError::OpenToOthers { path: path(), mode: facts.mode });
     }
     Ok(())

@@ -287,6 +287,7 @@ impl Supervisor {
             auth: self.orders.config.auth.enabled,
             key: self.key_state(),
             comfyui: &comfyui,
+            trouble: self.comfyui.as_ref().and_then(Comfyui::trouble),
             answering: self.answering,
             address: &self.address,
         });

@@ -44,7 +44,7 @@ impl Supervisor {
         self.systemd.reloading();
         self.reload_config();
         // A plain key in a file gets another hash each time that it is read, which would end all that rests on it.
-        if self.key_file.changed() || !matches!(self.orders.key_source, KeySource::File(_)) {
+        if self.key_file.changed() || !self.orders.key_source.may_be_plain() {
             self.reload_key();
         }
         self.reload_identity();
@@ -155,7 +155,7 @@ impl Supervisor {
 /// The file that the key is read from, if it is.
 pub(super) fn key_watch(orders: &Orders) -> Watch {
     let path: Option<&Path> = match &orders.key_source {
-        KeySource::Configured => Some(&orders.config.auth.key_file),
+        KeySource::Configured { .. } => Some(&orders.config.auth.key_file),
         KeySource::File(path) => Some(path),
         KeySource::Given(_) => None,
     };

@@ -13,6 +13,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) key: KeyState,
     /// ComfyUI's process.
     pub(crate) comfyui: &'a ProcessState,
+    /// Why it does not serve, where it has ended or could not be started.
+    pub(crate) trouble: Option<&'a str>,
     /// How its port answers.
     pub(crate) answering: Answering,
     /// Where guests come in, for people.
@@ -21,14 +23,20 @@ pub(crate) struct Facts<'a> {
 
 /// Whether READY may be said, and the status line.
 ///
-/// READY means: whoever may be served now is served. A missing key or a ComfyUI that was given up will not mend itself while
-/// the service manager waits, so neither holds READY back: the unit is up and says what to do.
+/// READY means: whoever may be served now is served. A missing key, or a ComfyUI that crashes or cannot be started, will not mend
+/// itself while the service manager waits, so neither holds READY back: the unit is up and says what is wrong.
 pub(crate) fn describe(facts: Facts<'_>) -> (bool, String) {
     if !facts.gateway_ready {
         return (false, "The gateway is starting".to_owned());
     }
     if facts.auth && facts.key == KeyState::Missing {
         return (true, "No key: nobody is let in. Run: comfy-guard set-key".to_owned());
+    }
+    if let Some(trouble) = facts.trouble
+        && matches!(facts.comfyui, ProcessState::Starting | ProcessState::Restarting | ProcessState::Running)
+        && facts.answering != Answering::Yes
+    {
+        return (true, format!("ComfyUI is being started again: {trouble}"));
     }
     match (facts.comfyui, facts.answering) {
         (ProcessState::Failed { why }, _) => (true, format!("ComfyUI was given up: {why}")),
@@ -49,7 +57,7 @@ mod tests {
 
     fn facts(comfyui: &ProcessState, answering: Answering) -> Facts<'_> {
         let address = "https://[::]:443";
-        Facts { gateway_ready: true, auth: true, key: KeyState::Set, comfyui, answering, address }
+        Facts { gateway_ready: true, auth: true, key: KeyState::Set, comfyui, trouble: None, answering, address }
     }
 
     #[test]
@@ -68,6 +76,18 @@ mod tests {
         for (comfyui, answering, ready) in table {
             assert_eq!(describe(facts(&comfyui, answering)).0, ready, "{comfyui:?} {answering:?}");
         }
+    }
+
+    #[test]
+    fn a_crash_or_a_start_that_failed_is_told_instead_of_waited_for() {
+        let why = "cannot start /opt/comfyui/venv/bin/python: No such file or directory";
+        for comfyui in [ProcessState::Starting, ProcessState::Restarting, ProcessState::Running] {
+            let failing = Facts { trouble: Some(why), ..facts(&comfyui, Answering::Refused) };
+            let (ready, text) = describe(failing);
+            assert!(ready && text.contains(why), "{text}");
+        }
+        let well = Facts { trouble: Some(why), ..facts(&ProcessState::Running, Answering::Yes) };
+        assert_eq!(describe(well).1, "Serving on https://[::]:443");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use crate::config::{Comfyui as ComfyuiSettings, Config, OwnedComfyui};
 use crate::credential::authority::{self, AuthorityError};
 use crate::credential::identity::{self, IdentityError};
-use crate::credential::key_file::{self, KeyFileError};
+use crate::credential::key_file::{self, GivenKey, KeyFileError};
 use crate::credential::names::host_names;
 use crate::credential::phc::Phc;
 use crate::os::descriptors;
@@ -23,12 +23,22 @@ use crate::wire::message::TlsIdentity;
 /// Where the key comes from.
 #[derive(Debug)]
 pub(crate) enum KeySource {
-    /// `auth.key_file`, written by `set-key`.
-    Configured,
+    /// `auth.key_file`, written by `set-key`; while there is none, the credential that the service manager gave, if it gave one.
+    Configured {
+        /// Where the service manager put it.
+        credential: Option<PathBuf>,
+    },
     /// `run --api-key-file`: a hash or a plain key.
     File(PathBuf),
     /// `COMFYUI_API_KEY` or `--api-key`, hashed already.
     Given(Phc),
+}
+
+impl KeySource {
+    /// Whether it may hold a plain key, which gets another hash each time that it is read.
+    pub(crate) fn may_be_plain(&self) -> bool {
+        matches!(self, Self::File(_) | Self::Configured { credential: Some(_) })
+    }
 }
 
 /// What stops a start.
@@ -204,21 +214,25 @@ fn comfyui_user(settings: &OwnedComfyui) -> Result<(Account, Identity), StartErr
 pub(crate) fn read_key(configured: &Path, source: &KeySource, owners: &[Uid]) -> Result<Option<Phc>, KeyFileError> {
     match source {
         KeySource::Given(phc) => Ok(Some(phc.clone())),
-        KeySource::File(path) => {
-            let given = key_file::read_plain_or_phc(path, owners)?;
-            if let Some(weakness) = given.weakness {
-                tracing::warn!("the key in {} is weak: {weakness}", path.display());
-            }
-            Ok(Some(given.phc))
+        KeySource::File(path) => key_file::read_plain_or_phc(path, owners).map(|given| Some(hash_of(given, path))),
+        KeySource::Configured { credential } => {
+            let read = match (key_file::read(configured, owners), credential) {
+                (Err(KeyFileError::Missing { .. }), Some(credential)) => {
+                    tracing::info!("the key is the service manager's credential {}", credential.display());
+                    key_file::read_credential(credential, owners).map(|given| hash_of(given, credential))
+                }
+                (read, _) => read,
+            };
+            Ok(read.map_err(|error| tracing::error!("{error}")).ok())
         }
-        KeySource::Configured => match key_file::read(configured, owners) {
-            Ok(phc) => Ok(Some(phc)),
-            Err(error) => {
-                tracing::error!("{error}");
-                Ok(None)
-            }
-        },
     }
+}
+
+fn hash_of(given: GivenKey, path: &Path) -> Phc {
+    if let Some(weakness) = given.weakness {
+        tracing::warn!("the key in {} is weak: {weakness}", path.display());
+    }
+    given.phc
 }
 
 /// A certificate and its key from PEM files, with what is to be said about them.
