@@ -57,6 +57,7 @@ pub(super) const KEYS: &[(&str, Shape)] = &[
     ("comfyui.user", Shape::Text),
     ("comfyui.groups", Shape::List),
     ("comfyui.stop_timeout", Shape::Text),
+    ("gpu.library", Shape::Text),
     ("service.user", Shape::Text),
     ("service.network_user", Shape::Text),
     ("state.directory", Shape::Text),
@@ -73,6 +74,7 @@ pub(super) struct Spec {
     pub(super) auth: AuthSpec,
     pub(super) proxy: ProxySpec,
     pub(super) comfyui: ComfyuiSpec,
+    pub(super) gpu: GpuSpec,
     pub(super) service: ServiceSpec,
     pub(super) state: StateSpec,
     pub(super) log: LogSpec,
@@ -191,6 +193,13 @@ impl Default for ComfyuiSpec {
             stop_timeout: Span::from_secs(15),
         }
     }
+}
+
+/// `[gpu]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct GpuSpec {
+    pub(super) library: Option<FilePath>,
 }
 
 /// `[service]`

@@ -81,6 +81,8 @@ pub(crate) struct Config {
     pub(crate) proxy: Proxy,
     /// `[comfyui]`
     pub(crate) comfyui: Comfyui,
+    /// `[gpu]`
+    pub(crate) gpu: Gpu,
     /// `[service]`
     pub(crate) service: Service,
     /// `[state]`
@@ -187,6 +189,13 @@ pub(crate) struct OwnedComfyui {
     pub(crate) groups: Vec<String>,
     /// How long a stop may take in all, before everything left is killed.
     pub(crate) stop_timeout: Span,
+}
+
+/// `[gpu]`: how the truth about the GPU is had.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Gpu {
+    /// The driver's library (NVML); none: looked for in the usual places.
+    pub(crate) library: Option<PathBuf>,
 }
 
 /// `[service]`: the users of the guard's own processes, where it may switch users.

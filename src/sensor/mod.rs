@@ -1,12 +1,26 @@
-//! PROCESS 3, the sensor: the only process that will have the NVIDIA library in it, so that a driver that hangs or crashes
+//! PROCESS 3, the sensor: the only process that has the NVIDIA library in it, so that a driver that hangs or crashes
 //! takes neither the key nor a guest with it.
 
+mod library;
+mod nvml;
+mod reader;
+
 use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::time::MissedTickBehavior;
 
 use crate::os::{descriptors, process};
 use crate::telemetry::forward;
 use crate::wire::channel::{Channel, ChannelError};
-use crate::wire::message::{FromSensor, GpuReading, ToSensor};
+use crate::wire::gpu::GpuReading;
+use crate::wire::message::{FromSensor, ToSensor};
+use library::LibraryError;
+use reader::Reader;
+
+/// How often a new reading is looked for: the driver is asked once a second.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// Why the sensor cannot work.
 #[derive(Debug, thiserror::Error)]
@@ -29,11 +43,13 @@ pub(crate) fn run() -> Result<(), SensorError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(SensorError::Start)?;
     runtime.block_on(async {
         let channel = Channel::new(socket).map_err(SensorError::Start)?;
-        let Some((ToSensor::Setup(log), _)) = channel.receive().await? else { return Err(SensorError::NoSetup) };
-        let mut lines = forward::install(log.level);
+        let Some((ToSensor::Setup(setup), _)) = channel.receive().await? else { return Err(SensorError::NoSetup) };
+        let mut lines = forward::install(setup.log.level);
+        let source = Source::open(setup.library.as_deref()).map_err(SensorError::Start)?;
         channel.send(&FromSensor::Ready).await?;
-        // No library is loaded yet: what cannot be read is absent, and ComfyUI's own numbers stand in /health.
-        channel.send(&FromSensor::Reading(GpuReading::Absent)).await?;
+        let mut told = GpuReading::Unknown;
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 message = channel.receive::<ToSensor>() => match message? {
@@ -42,7 +58,48 @@ pub(crate) fn run() -> Result<(), SensorError> {
                     None => return Ok(()),
                 },
                 Some(line) = lines.recv() => channel.send(&FromSensor::Log(line)).await?,
+                _ = look.tick() => {
+                    let reading = source.reading();
+                    if reading != told {
+                        channel.send(&FromSensor::Reading(reading.clone())).await?;
+                        told = reading;
+                    }
+                }
             }
         }
     })
+}
+
+/// Where readings come from.
+enum Source {
+    /// A library that is asked.
+    Driver(Reader),
+    /// There is none, or none that may be loaded: ComfyUI's own numbers stand in `/health`.
+    Nothing(GpuReading),
+}
+
+impl Source {
+    fn open(configured: Option<&Path>) -> io::Result<Self> {
+        match library::find(configured) {
+            Ok(path) => {
+                tracing::debug!(library = %path.display(), "the driver's library");
+                Ok(Self::Driver(Reader::start(path)?))
+            }
+            Err(error) => {
+                // A machine without a GPU is nothing to complain about; a library that was named or is refused is.
+                match error {
+                    LibraryError::Missing => tracing::info!("{error}"),
+                    _ => tracing::error!("{error}"),
+                }
+                Ok(Self::Nothing(GpuReading::Absent(error.to_string())))
+            }
+        }
+    }
+
+    fn reading(&self) -> GpuReading {
+        match self {
+            Self::Driver(reader) => reader.reading(),
+            Self::Nothing(reading) => reading.clone(),
+        }
+    }
 }

@@ -32,8 +32,10 @@ use crate::credential::phc::Phc;
 use crate::os::descriptors;
 use crate::os::process::{self, Pid};
 use crate::os::systemd::Systemd;
+use crate::wire::gpu::GpuReading;
 use crate::wire::message::{
-    Answering, GatewaySettings, GatewaySetup, GpuReading, KeyState, ProcessState, TlsIdentity, ToGateway, ToSensor,
+    Answering, GatewaySettings, GatewaySetup, GpuWish, KeyState, ProcessState, SensorSetup, TlsIdentity, ToGateway,
+    ToSensor,
 };
 use crate::wire::permit::Role;
 use answers::Answers;
@@ -108,6 +110,7 @@ struct Supervisor {
     comfyui: Option<Comfyui>,
     answering: Answering,
     gpu: GpuReading,
+    hung_since: Option<Instant>,
     told: Option<ProcessState>,
     /// Counts the keys that were in force.
     key_epoch: u64,
@@ -154,6 +157,7 @@ impl Supervisor {
             systemd: Systemd::new(),
             answering: Answering::Unknown,
             gpu: GpuReading::Unknown,
+            hung_since: None,
             told: None,
             checks: 0,
             stopping: None,
@@ -220,8 +224,9 @@ impl Supervisor {
             self.answering = Answering::Unknown;
         }
         if self.sensor.due().is_some_and(|due| due <= now) {
-            let setup = ToSensor::Setup(self.orders.config.log.clone());
-            if let Err(error) = self.sensor.start(setup, &[], &self.events, Event::Sensor) {
+            let config = &self.orders.config;
+            let setup = SensorSetup { log: config.log.clone(), library: config.gpu.library.clone() };
+            if let Err(error) = self.sensor.start(ToSensor::Setup(setup), &[], &self.events, Event::Sensor) {
                 tracing::error!("{error}");
                 self.sensor.start_failed(now);
             }
@@ -267,6 +272,7 @@ impl Supervisor {
         self.checks += 1;
         self.gateway.check(now, self.checks, ToGateway::Check);
         self.sensor.check(now, self.checks, ToSensor::Check);
+        self.end_hung_sensor(now);
         // A slow start of ComfyUI is no failed start of the guard.
         self.systemd.extend_start(4 * CHECK_INTERVAL);
         self.systemd.flush();
@@ -318,6 +324,10 @@ impl Supervisor {
             },
             comfyui: self.comfyui_state(),
             gpu: self.gpu.clone(),
+            wish: match &config.comfyui {
+                ComfyuiSettings::Owned(settings) => environment::gpu_wish(std::env::vars_os(), settings),
+                ComfyuiSettings::External(_) => GpuWish::default(),
+            },
             https_sockets: self.https_sockets,
             workers: std::thread::available_parallelism().map_or(1, usize::from).min(MOST_WORKERS),
         }

@@ -23,6 +23,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     };
     [
         ("listen", old.listen != new.listen),
+        ("gpu.library", old.gpu != new.gpu),
         ("service", old.service != new.service),
         ("state.directory", old.state != new.state),
         ("comfyui.port, comfyui.user, comfyui.groups", port(old) != port(new)),
@@ -96,6 +97,7 @@ impl Supervisor {
         };
         let config = Config {
             listen: old.listen.clone(),
+            gpu: old.gpu.clone(),
             service: old.service.clone(),
             state: old.state.clone(),
             comfyui,

@@ -1,5 +1,6 @@
 //! What `systemctl status` says, and when guests can be served. Pure.
 
+use crate::wire::gpu::{DriverFault, GpuReading};
 use crate::wire::message::{Answering, KeyState, ProcessState};
 
 /// What is known.
@@ -51,9 +52,42 @@ pub(crate) fn describe(facts: Facts<'_>) -> (bool, String) {
     }
 }
 
+/// A line for the log when the GPU's state has changed, not only its figures; none otherwise.
+pub(crate) fn gpu_news(before: &GpuReading, now: &GpuReading) -> Option<String> {
+    match (gpu_words(before), gpu_words(now)) {
+        (was, Some(is)) if was.as_ref() != Some(&is) => Some(is),
+        (Some(_), None) if matches!(now, GpuReading::Read(_)) => Some("the GPU answers again".to_owned()),
+        _ => None,
+    }
+}
+
+/// What is wrong, with the cure; none where nothing is, or nothing is known.
+fn gpu_words(reading: &GpuReading) -> Option<String> {
+    match reading {
+        GpuReading::Unknown | GpuReading::Absent(_) => None,
+        GpuReading::Failed { fault: DriverFault::Mismatch, why } => {
+            Some(format!("the GPU's driver and its library differ ({why}): reboot, or load the new kernel module"))
+        }
+        GpuReading::Failed { fault: DriverFault::Hung, why } => {
+            Some(format!("the GPU's driver hangs ({why}): see `dmesg`; as a rule only a reboot helps"))
+        }
+        GpuReading::Failed { fault: DriverFault::Other, why } => {
+            Some(format!("the GPU's driver cannot be asked: {why}"))
+        }
+        GpuReading::Read(readings) => {
+            let lost: Vec<String> =
+                readings.gpus.iter().filter(|gpu| gpu.lost).map(|gpu| gpu.index.to_string()).collect();
+            (!lost.is_empty()).then(|| {
+                format!("lost GPU {}: see `dmesg` for its XID; it comes back with a reset or a reboot", lost.join(", "))
+            })
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::gpu::{Gpu, GpuMemory, Readings};
 
     fn facts(comfyui: &ProcessState, answering: Answering) -> Facts<'_> {
         let address = "https://[::]:443";
@@ -97,6 +131,24 @@ mod tests {
         assert!(ready && text.contains("comfy-guard set-key"));
         let open = Facts { auth: false, ..missing };
         assert!(!describe(open).0, "without authentication no key is needed, and ComfyUI is awaited");
+    }
+
+    #[test]
+    fn the_gpus_state_is_told_when_it_changes_and_not_with_every_figure() {
+        let read = |lost, used| {
+            let memory = Some(GpuMemory { total: 10, used, free: 10 - used });
+            GpuReading::Read(Readings { driver: None, cuda: None, gpus: vec![Gpu { lost, memory, ..Gpu::default() }] })
+        };
+        let hung = || GpuReading::Failed { fault: DriverFault::Hung, why: "no answer".to_owned() };
+        let told = |before: &GpuReading, now: &GpuReading| gpu_news(before, now).unwrap_or_default();
+        assert_eq!(told(&GpuReading::Unknown, &read(false, 1)), "");
+        assert_eq!(told(&read(false, 1), &read(false, 2)), "");
+        assert!(told(&read(false, 1), &read(true, 1)).contains("lost GPU 0"));
+        assert_eq!(told(&read(true, 1), &read(true, 2)), "");
+        assert_eq!(told(&read(true, 1), &read(false, 1)), "the GPU answers again");
+        assert!(told(&read(false, 1), &hung()).contains("hangs"));
+        assert_eq!(told(&hung(), &GpuReading::Unknown), "", "another sensor starts; nothing is known");
+        assert_eq!(told(&GpuReading::Unknown, &GpuReading::Absent("no library".to_owned())), "");
     }
 
     #[test]

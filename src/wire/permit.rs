@@ -165,7 +165,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::secret::Secret;
-    use crate::wire::message::{Answering, GpuReading};
+    use crate::wire::gpu::GpuReading;
+    use crate::wire::message::Answering;
 
     fn question() -> FromGateway {
         FromGateway::Judge { ticket: 1, key: Secret::new(Vec::new()) }
@@ -194,11 +195,11 @@ mod tests {
     #[test]
     fn a_sensor_reads_only_while_it_works() {
         let mut permits = Permits::new(Role::Sensor);
-        assert!(permits.admit(&FromSensor::Reading(GpuReading::Absent)).is_err());
+        assert!(permits.admit(&FromSensor::Reading(GpuReading::Unknown)).is_err());
         permits.admit(&FromSensor::Ready).unwrap();
-        permits.admit(&FromSensor::Reading(GpuReading::Absent)).unwrap();
+        permits.admit(&FromSensor::Reading(GpuReading::Unknown)).unwrap();
         permits.ending();
-        assert!(permits.admit(&FromSensor::Reading(GpuReading::Absent)).is_err());
+        assert!(permits.admit(&FromSensor::Reading(GpuReading::Unknown)).is_err());
     }
 
     #[test]

@@ -21,7 +21,7 @@ fn uncommented(except: &[&str]) -> String {
 #[test]
 fn the_template_says_the_defaults() {
     let defaults = Desk::with(LEAST).config();
-    assert_eq!(Desk::with(uncommented(&["certificate", "private_key", "external"])).config(), defaults);
+    assert_eq!(Desk::with(uncommented(&["certificate", "private_key", "external", "library"])).config(), defaults);
     assert!(Desk::with(uncommented(&["external"])).config().tls.identity.is_some());
     let told = Desk::with(TEMPLATE).findings();
     assert!(told.starts_with("nothing says which ComfyUI to guard"), "{told}");
