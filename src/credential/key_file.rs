@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use super::phc::{HashError, Phc, PhcError};
 use super::strength::{self, Weakness};
 use crate::os::files::{self, Facts, Kind, Links};
-use crate::os::users::{Gid, Uid};
+use crate::os::users::{Gid, Uid, effective_uid};
 use crate::secret::Secret;
 
 /// The greatest size of a key file, in bytes. A PHC string has about a hundred.
@@ -38,6 +38,9 @@ pub(crate) enum KeyFileError {
     /// It cannot be opened or read.
     #[error("cannot read the key file {path}: {source}", path = .path.display())]
     Unreadable { path: PathBuf, source: io::Error },
+    /// It, or its folder, is closed to the guard.
+    #[error("the key file {path} may not be read by {reader}: it must belong to {expected} (`chown {expected} {path}`), in a folder that {reader} may enter; or set the key anew: `comfy-guard set-key`", path = .path.display())]
+    Forbidden { path: PathBuf, reader: Uid, expected: Uid },
     /// Somebody else could choose the file behind it.
     #[error("the key file {path} is a symbolic link; remove it and set the key anew: `rm {path} && comfy-guard set-key`", path = .path.display())]
     Symlink { path: PathBuf },
@@ -125,11 +128,7 @@ pub(crate) fn without_line_end(content: &[u8]) -> &[u8] {
 /// The one line of a file that was judged and read by the same descriptor: swapping the path in between changes nothing.
 fn read_line(path: &Path, allowed_owners: &[Uid], forbidden: u32) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
     let path_owned = || path.to_owned();
-    let unreadable = |source: io::Error| match source.kind() {
-        io::ErrorKind::NotFound => KeyFileError::Missing { path: path_owned() },
-        _ if files::is_symlink_refusal(&source) => KeyFileError::Symlink { path: path_owned() },
-        _ => KeyFileError::Unreadable { path: path_owned(), source },
-    };
+    let unreadable = |source| explain(path, allowed_owners, source);
     let (mut file, facts) = files::open(path, Links::Refuse).map_err(unreadable)?;
     admit(path, &facts, allowed_owners, forbidden)?;
     let content = files::read_at_most(&mut file, LIMIT).map_err(unreadable)?;
@@ -144,6 +143,19 @@ fn read_line(path: &Path, allowed_owners: &[Uid], forbidden: u32) -> Result<Zero
     Ok(Zeroizing::new(line.to_vec()))
 }
 
+/// Why a file cannot be opened or read.
+fn explain(path: &Path, allowed_owners: &[Uid], source: io::Error) -> KeyFileError {
+    let path = path.to_owned();
+    match source.kind() {
+        io::ErrorKind::NotFound => KeyFileError::Missing { path },
+        io::ErrorKind::PermissionDenied => {
+            KeyFileError::Forbidden { path, reader: effective_uid(), expected: expected(allowed_owners) }
+        }
+        _ if files::is_symlink_refusal(&source) => KeyFileError::Symlink { path },
+        _ => KeyFileError::Unreadable { path, source },
+    }
+}
+
 /// Whether a file of these facts may be believed.
 fn admit(path: &Path, facts: &Facts, allowed_owners: &[Uid], forbidden: u32) -> Result<(), KeyFileError> {
     let path = || path.to_owned();
@@ -154,13 +166,17 @@ fn admit(path: &Path, facts: &Facts, allowed_owners: &[Uid], forbidden: u32) -> 
         return Err(KeyFileError::HardLinks { path: path(), links: facts.links });
     }
     if !allowed_owners.contains(&facts.owner) {
-        let expected = allowed_owners.last().copied().unwrap_or(Uid::ROOT);
-        return Err(KeyFileError::WrongOwner { path: path(), found: facts.owner, expected });
+        return Err(KeyFileError::WrongOwner { path: path(), found: facts.owner, expected: expected(allowed_owners) });
     }
     if facts.mode & forbidden != 0 {
         return Err(KeyFileError::OpenToOthers { path: path(), mode: facts.mode });
     }
     Ok(())
+}
+
+/// Whose it should be: see [`read`].
+fn expected(allowed_owners: &[Uid]) -> Uid {
+    allowed_owners.last().copied().unwrap_or(Uid::ROOT)
 }
 
 fn parse(path: &Path, line: &[u8]) -> Result<Phc, KeyFileError> {

@@ -63,6 +63,13 @@ fn a_credential_may_show_the_group_bits_of_an_access_list_and_nothing_more() {
 }
 
 #[test]
+fn a_file_that_is_closed_to_the_guard_is_told_with_the_cure() {
+    let denied = io::ErrorKind::PermissionDenied.into();
+    let told = explain(Path::new("/etc/comfy-guard/key"), &[Uid::ROOT, Uid(3_999_999_001)], denied).to_string();
+    assert!(told.contains("chown 3999999001 /etc/comfy-guard/key"), "{told}");
+}
+
+#[test]
 fn links_are_refused() {
     let place = file_with(PHC.as_bytes(), 0o600);
     let (soft, hard) = (place.path.with_file_name("soft"), place.path.with_file_name("hard"));

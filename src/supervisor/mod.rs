@@ -28,6 +28,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::config::{Comfyui as ComfyuiSettings, Config, Findings};
+use crate::credential::names::{Names, host_names};
 use crate::credential::phc::Phc;
 use crate::os::descriptors;
 use crate::os::process::{self, Pid};
@@ -56,6 +57,9 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 const WATCH_INTERVAL: Duration = Duration::from_millis(500);
 /// How often the certificate is looked at without cause: its end comes closer by itself, and the guard renews its own.
 const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(12 * 3600);
+/// Addresses come late where the network is set up while the guard starts: looked for so often, and for so long after the start.
+const NAMES_INTERVAL: Duration = Duration::from_secs(5);
+const NAMES_SETTLE: Duration = Duration::from_secs(300);
 /// How often sessions that time has ended are taken off the list.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(60);
 /// How soon strangers are looked for again while some are dying.
@@ -120,6 +124,8 @@ struct Supervisor {
     key_file: Watch,
     session_file: Watch,
     certificate: Watch,
+    /// What the machine was called when its certificate was looked at.
+    names: Names,
     checks: u64,
     stopping: Option<Instant>,
     drained: bool,
@@ -146,6 +152,7 @@ impl Supervisor {
             unsaid: Vec::new(),
             key_epoch: 0,
             certificate: reload::certificate_watch(config),
+            names: host_names(&config.tls.names),
             answers: Answers::new(events.clone()),
             gateway: RoleProcess::new(Role::Gateway, started.users.network.clone()),
             sensor: RoleProcess::new(Role::Sensor, started.users.network.clone()),
@@ -174,7 +181,9 @@ impl Supervisor {
         let mut watch = tokio::time::interval(WATCH_INTERVAL);
         let mut certificate = tokio::time::interval_at(Instant::now() + CERTIFICATE_INTERVAL, CERTIFICATE_INTERVAL);
         let mut expiry = tokio::time::interval(EXPIRY_INTERVAL);
-        for ticker in [&mut check, &mut watch, &mut certificate, &mut expiry] {
+        let mut names = tokio::time::interval(NAMES_INTERVAL);
+        let settled = Instant::now() + NAMES_SETTLE;
+        for ticker in [&mut check, &mut watch, &mut certificate, &mut expiry, &mut names] {
             ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
         }
         while !self.is_over() {
@@ -186,6 +195,7 @@ impl Supervisor {
                 _ = check.tick() => self.check(),
                 _ = watch.tick() => self.look_at_files(),
                 _ = certificate.tick() => self.reload_identity(),
+                _ = names.tick(), if Instant::now() < settled => self.look_at_names(),
                 _ = expiry.tick() => self.expire_sessions(),
                 () = tokio::time::sleep_until(due) => {}
             }

@@ -8,6 +8,7 @@ use super::start::{self, KeySource};
 use super::watch::Watch;
 use super::{Orders, Supervisor, gateway_settings};
 use crate::config::{Comfyui, Config};
+use crate::credential::names::host_names;
 use crate::credential::sessions::Lifetimes;
 use crate::wire::message::{TlsIdentity, ToGateway};
 
@@ -143,6 +144,15 @@ impl Supervisor {
         match loaded {
             Ok(new) => self.serve_with(new),
             Err(error) => tracing::error!("{error}; the certificate that was in force stays in force"),
+        }
+    }
+
+    /// A certificate of the guard's own names the addresses that guests type: one that came since is added.
+    pub(super) fn look_at_names(&mut self) {
+        let now = host_names(&self.orders.config.tls.names);
+        if self.stopping.is_none() && self.orders.config.tls.identity.is_none() && now != self.names {
+            self.names = now;
+            self.reload_identity();
         }
     }
 
