@@ -1,10 +1,11 @@
 //! System call filters (seccomp(2)): a policy is data, and is compiled to BPF programs that are entered without allocating.
 //!
-//! The kernel runs all programs of a process and the strictest answer counts. seccompiler gives a program one answer for what it
-//! lists and one for the rest, so a policy becomes up to three kinds of them: the fence (what is not listed kills), the allow-list
-//! with its argument checks (the rest is EPERM), and one program for each other errno.
+//! The kernel runs all programs of a process and the strictest answer counts; of two errnos, that of the program which came later.
+//! seccompiler gives a program one answer for what it lists and one for the rest, so a policy becomes several: one for each errno of
+//! its own and for the calls that kill, the allow-list with its argument checks (the rest is EPERM), and the fence around all that is
+//! listed (the rest kills, or is ENOSYS).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 
 use seccompiler::{
@@ -29,6 +30,8 @@ pub(crate) enum Refusal {
     Kill,
     /// The call fails with EPERM.
     NotPermitted,
+    /// The call fails with ENOSYS: for tables that are to outlive newer C libraries, which then fall back to older calls.
+    NotImplemented,
 }
 
 /// An errno that a refused call gives.
@@ -52,28 +55,29 @@ impl Errno {
     }
 }
 
-/// One line of a policy; made by [`allow`], [`allow_when`] and [`refuse`].
+/// One line of a policy; made by [`allow`], [`allow_when`], [`refuse`] and [`kill`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rule {
-    /// The call's name, as in syscalls(2).
-    pub(crate) call: &'static str,
-    /// What becomes of it.
-    pub(crate) verdict: Verdict,
-    /// Whether newer architectures do without it; else an unknown name is an error.
-    pub(crate) legacy: bool,
-    /// Who needs it, or why it is refused mildly.
+    calls: Calls,
+    verdict: Verdict,
+    legacy: bool,
+    /// Who needs it, or why it is refused as it is.
     pub(crate) why: &'static str,
 }
 
-/// What becomes of a call.
+/// Names, as in syscalls(2).
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Verdict {
-    /// Let through.
+enum Calls {
+    One(&'static str),
+    Several(&'static [&'static str]),
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Verdict {
     Allow,
-    /// Let through in any of these cases; else this. In a policy that kills nobody, [`Refusal::Kill`] is EPERM too.
     AllowWhen(&'static [Case], Refusal),
-    /// Fails with this errno.
     Refuse(Errno),
+    Kill,
 }
 
 /// Checks that must all hold.
@@ -89,41 +93,73 @@ pub(crate) struct Check {
 #[derive(Debug, Clone, Copy)]
 enum Test {
     Is(u32),
+    IsNot(u32),
     Bits { mask: u32, value: u32 },
     OwnProcess,
 }
 
 /// A call that is let through.
 pub(crate) const fn allow(call: &'static str, why: &'static str) -> Rule {
-    Rule { call, verdict: Verdict::Allow, legacy: false, why }
+    rule(Calls::One(call), Verdict::Allow, why)
 }
 
-/// A call that is let through in these cases.
+/// Calls that are let through for the same reason.
+pub(crate) const fn allow_all(calls: &'static [&'static str], why: &'static str) -> Rule {
+    rule(Calls::Several(calls), Verdict::Allow, why)
+}
+
+/// A call that is let through in any of these cases; else it kills or is EPERM.
 pub(crate) const fn allow_when(
     call: &'static str,
     cases: &'static [Case],
     otherwise: Refusal,
     why: &'static str,
 ) -> Rule {
-    Rule { call, verdict: Verdict::AllowWhen(cases, otherwise), legacy: false, why }
+    rule(Calls::One(call), Verdict::AllowWhen(cases, otherwise), why)
 }
 
 /// A call that fails without killing, because somebody tries it and does without.
 pub(crate) const fn refuse(call: &'static str, errno: Errno, why: &'static str) -> Rule {
-    Rule { call, verdict: Verdict::Refuse(errno), legacy: false, why }
+    rule(Calls::One(call), Verdict::Refuse(errno), why)
+}
+
+/// Several of that kind.
+pub(crate) const fn refuse_all(calls: &'static [&'static str], errno: Errno, why: &'static str) -> Rule {
+    rule(Calls::Several(calls), Verdict::Refuse(errno), why)
+}
+
+/// Calls that kill in a policy that else does not.
+pub(crate) const fn kill(calls: &'static [&'static str], why: &'static str) -> Rule {
+    rule(Calls::Several(calls), Verdict::Kill, why)
+}
+
+const fn rule(calls: Calls, verdict: Verdict, why: &'static str) -> Rule {
+    Rule { calls, verdict, legacy: false, why }
 }
 
 impl Rule {
-    /// Newer architectures do not have this call.
+    /// Newer architectures may lack these calls; of others, an unknown name is an error.
     pub(crate) const fn legacy(mut self) -> Self {
         self.legacy = true;
         self
+    }
+
+    fn calls(&self) -> &[&'static str] {
+        match &self.calls {
+            Calls::One(call) => std::slice::from_ref(call),
+            Calls::Several(calls) => calls,
+        }
     }
 }
 
 /// The argument (counted from 0) is this value.
 pub(crate) const fn is(argument: u8, value: u32) -> Check {
     Check { argument, test: Test::Is(value) }
+}
+
+/// The argument (counted from 0) is any but this value.
+pub(crate) const fn is_not(argument: u8, value: u32) -> Check {
+    Check { argument, test: Test::IsNot(value) }
 }
 
 /// Of the argument (counted from 0), the bits in `mask` are those in `value`.
@@ -145,6 +181,9 @@ pub(crate) enum SeccompError {
     /// A defect of a table.
     #[error("the sandbox's table names the system call \"{0}\" twice")]
     Twice(&'static str),
+    /// A defect of a table.
+    #[error("the sandbox's table refuses \"{0}\", by which its filter is installed: leave it out instead")]
+    Installing(&'static str),
     /// The compiler refused.
     #[error("the sandbox's table cannot be compiled: {0}")]
     Compile(#[from] BackendError),
@@ -199,67 +238,98 @@ fn reason(error: seccompiler::Error) -> io::Error {
 
 type Chains = BTreeMap<i64, Vec<SeccompRule>>;
 
-/// The calls by which filters are installed: the fence must let them through, for the allow-list is installed after it and ends
-/// them (with EPERM, unless it lists them).
-const INSTALLING: [&str; 2] = ["seccomp", "prctl"];
+/// The calls by which filters are installed, with what they are let through for until the last one stands.
+const INSTALLING: [(&str, &[Case]); 2] =
+    [("seccomp", &[]), ("prctl", &[&[is(0, libc::PR_SET_NO_NEW_PRIVS.unsigned_abs())]])];
+
+/// The rules sorted by program.
+#[derive(Default)]
+struct Sorted {
+    /// All that has a rule: the fence lets it through to the others.
+    listed: Chains,
+    /// What is let through, and what a program of its own answers.
+    allowed: Chains,
+    refused: BTreeMap<Errno, Chains>,
+    killed: Chains,
+    calls: usize,
+}
 
 fn compile_for(
     policy: &Policy,
     target: TargetArch,
     number_of: impl Fn(&str) -> Option<i64>,
 ) -> Result<Filter, SeccompError> {
-    let mut seen = BTreeSet::new();
-    let mut fence = Chains::new();
-    let mut allowed = Chains::new();
-    let mut refused: BTreeMap<Errno, Chains> = BTreeMap::new();
-    let mut calls = 0;
-    for rule in policy.rules {
-        let Some(number) = number_of(rule.call) else {
-            if rule.legacy {
-                continue;
-            }
-            return Err(SeccompError::UnknownCall(rule.call));
-        };
-        if !seen.insert(number) {
-            return Err(SeccompError::Twice(rule.call));
-        }
-        match rule.verdict {
-            Verdict::Allow => {
-                fence.insert(number, Vec::new());
-                allowed.insert(number, Vec::new());
-                calls += 1;
-            }
-            Verdict::AllowWhen(cases, otherwise) => {
-                let chain = chain_of(cases)?;
-                fence.insert(number, if otherwise == Refusal::Kill { chain.clone() } else { Vec::new() });
-                allowed.insert(number, chain);
-                calls += 1;
-            }
-            Verdict::Refuse(Errno::NotPermitted) => drop(fence.insert(number, Vec::new())),
-            Verdict::Refuse(errno) => {
-                fence.insert(number, Vec::new());
-                // Two programs with different errnos: which one counts is left to nobody.
-                allowed.insert(number, Vec::new());
-                refused.entry(errno).or_default().insert(number, Vec::new());
+    let mut sorted = sort(policy, &number_of)?;
+    let calls = sorted.calls;
+    let fence = match policy.unlisted {
+        Refusal::Kill => Some(SeccompAction::KillProcess),
+        Refusal::NotImplemented => Some(SeccompAction::Errno(Errno::NotImplemented.number())),
+        Refusal::NotPermitted => None,
+    };
+    if fence.is_some() {
+        // The fence comes after the allow-list, which must not end the installing; the fence does, unless it is listed.
+        for (name, cases) in INSTALLING {
+            let number = number_of(name).ok_or(SeccompError::UnknownCall(name))?;
+            match (sorted.listed.contains_key(&number), sorted.allowed.get_mut(&number)) {
+                (true, None) => return Err(SeccompError::Installing(name)),
+                (true, Some(chain)) if chain.is_empty() => {}
+                (true, Some(chain)) => chain.extend(chain_of(cases)?),
+                (false, _) => drop(sorted.allowed.insert(number, chain_of(cases)?)),
             }
         }
-    }
-    for name in INSTALLING {
-        fence.insert(number_of(name).ok_or(SeccompError::UnknownCall(name))?, Vec::new());
     }
     let program = |chains, listed, unlisted| -> Result<BpfProgram, SeccompError> {
         Ok(SeccompFilter::new(chains, unlisted, listed, target)?.try_into()?)
     };
     let mut programs = Vec::new();
-    for (errno, chains) in refused {
+    for (errno, chains) in sorted.refused {
         programs.push(program(chains, SeccompAction::Errno(errno.number()), SeccompAction::Allow)?);
     }
-    if policy.unlisted == Refusal::Kill {
-        programs.push(program(fence, SeccompAction::Allow, SeccompAction::KillProcess)?);
+    if !sorted.killed.is_empty() {
+        programs.push(program(sorted.killed, SeccompAction::KillProcess, SeccompAction::Allow)?);
     }
     let not_permitted = SeccompAction::Errno(Errno::NotPermitted.number());
-    programs.push(program(allowed, SeccompAction::Allow, not_permitted)?);
+    programs.push(program(sorted.allowed, SeccompAction::Allow, not_permitted)?);
+    if let Some(unlisted) = fence {
+        programs.push(program(sorted.listed, SeccompAction::Allow, unlisted)?);
+    }
     Ok(Filter { programs, calls })
+}
+
+fn sort(policy: &Policy, number_of: &impl Fn(&str) -> Option<i64>) -> Result<Sorted, SeccompError> {
+    let mut sorted = Sorted::default();
+    let every = policy.rules.iter().flat_map(|rule| rule.calls().iter().map(move |call| (rule, *call)));
+    for (rule, call) in every {
+        let Some(number) = number_of(call) else {
+            if rule.legacy {
+                continue;
+            }
+            return Err(SeccompError::UnknownCall(call));
+        };
+        let chain = match rule.verdict {
+            Verdict::AllowWhen(cases, _) => chain_of(cases)?,
+            _ => Vec::new(),
+        };
+        let kills_otherwise = matches!(rule.verdict, Verdict::AllowWhen(_, Refusal::Kill));
+        let fenced = if kills_otherwise { chain.clone() } else { Vec::new() };
+        if sorted.listed.insert(number, fenced).is_some() {
+            return Err(SeccompError::Twice(call));
+        }
+        match rule.verdict {
+            Verdict::Allow | Verdict::AllowWhen(..) => {
+                sorted.allowed.insert(number, chain);
+                sorted.calls += 1;
+            }
+            // The allow-list answers with this errno by itself.
+            Verdict::Refuse(Errno::NotPermitted) => {}
+            Verdict::Refuse(errno) => {
+                sorted.allowed.insert(number, Vec::new());
+                sorted.refused.entry(errno).or_default().insert(number, Vec::new());
+            }
+            Verdict::Kill => drop(sorted.killed.insert(number, Vec::new())),
+        }
+    }
+    Ok(sorted)
 }
 
 fn chain_of(cases: &[Case]) -> Result<Vec<SeccompRule>, BackendError> {
@@ -269,6 +339,7 @@ fn chain_of(cases: &[Case]) -> Result<Vec<SeccompRule>, BackendError> {
 fn condition_of(check: &Check) -> Result<SeccompCondition, BackendError> {
     let (operator, value) = match check.test {
         Test::Is(value) => (SeccompCmpOp::Eq, value),
+        Test::IsNot(value) => (SeccompCmpOp::Ne, value),
         Test::Bits { mask, value } => (SeccompCmpOp::MaskedEq(u64::from(mask)), value),
         Test::OwnProcess => (SeccompCmpOp::Eq, std::process::id()),
     };

@@ -15,9 +15,11 @@ const RULES: &[Rule] = &[
     refuse("getuid", Denied::NotPermitted, "tried by somebody"),
     refuse("getgid", Denied::Access, "tried by somebody"),
     refuse("geteuid", Denied::NotImplemented, "tried by somebody"),
+    kill(&["sync"], "nobody tries it"),
 ];
 const KILLING: Policy = Policy { unlisted: Refusal::Kill, rules: RULES };
 const MILD: Policy = Policy { unlisted: Refusal::NotPermitted, rules: RULES };
+const NEWER: Policy = Policy { unlisted: Refusal::NotImplemented, rules: RULES };
 
 fn call(policy: &Policy, number: i64, arguments: [i64; 3]) -> Outcome {
     let filter = Filter::compile(policy).unwrap();
@@ -64,11 +66,46 @@ fn a_case_that_kills_otherwise_kills() {
 }
 
 #[test]
+fn the_fence_of_a_table_for_newer_libraries_says_that_there_is_no_such_call() {
+    assert_eq!(call(&NEWER, libc::SYS_getpid, [0; 3]), Outcome::Errno(libc::ENOSYS));
+    assert_eq!(call(&NEWER, libc::SYS_getuid, [0; 3]), Outcome::Errno(libc::EPERM));
+    assert_eq!(call(&NEWER, libc::SYS_getgid, [0; 3]), Outcome::Errno(libc::EACCES));
+    assert_eq!(call(&NEWER, libc::SYS_getppid, [0; 3]), Outcome::Done);
+}
+
+#[test]
+fn a_call_can_kill_in_a_policy_that_else_does_not() {
+    assert_eq!(call(&NEWER, libc::SYS_sync, [0; 3]), SIGSYS);
+    assert_eq!(call(&MILD, libc::SYS_sync, [0; 3]), SIGSYS);
+}
+
+#[test]
 fn no_further_filter_can_be_installed_unless_listed() {
-    for policy in [&KILLING, &MILD] {
-        assert_eq!(call(policy, libc::SYS_seccomp, [0; 3]), Outcome::Errno(libc::EPERM));
-        assert_eq!(call(policy, libc::SYS_prctl, [0; 3]), Outcome::Errno(libc::EPERM));
+    for (policy, outcome) in
+        [(&KILLING, SIGSYS), (&MILD, Outcome::Errno(libc::EPERM)), (&NEWER, Outcome::Errno(libc::ENOSYS))]
+    {
+        assert_eq!(call(policy, libc::SYS_seccomp, [0; 3]), outcome);
+        assert_eq!(call(policy, libc::SYS_prctl, [i64::from(libc::PR_SET_NO_NEW_PRIVS), 1, 0]), outcome);
     }
+}
+
+#[test]
+fn a_filter_can_be_entered_below_another_that_lists_the_installing() {
+    const OUTER: Policy = Policy {
+        unlisted: Refusal::NotImplemented,
+        rules: &[
+            allow_all(&["exit_group", "getppid", "getpid", "seccomp"], "of both"),
+            allow_when("prctl", &[&[is(0, 38)]], Refusal::NotPermitted, "no_new_privs"),
+        ],
+    };
+    let outer = Filter::compile(&OUTER).unwrap();
+    let inner = Filter::compile(&KILLING).unwrap();
+    let enter = || outer.enter().and_then(|()| inner.enter());
+    // SAFETY: neither call takes a pointer.
+    let call = |number| in_child(enter, || unsafe { libc::syscall(number, 0, 0, 0) });
+    assert_eq!(call(libc::SYS_getppid), Outcome::Done);
+    assert_eq!(call(libc::SYS_getpid), SIGSYS);
+    assert_eq!(call(libc::SYS_getuid), Outcome::Errno(libc::EPERM));
 }
 
 /// System calls of the 32-bit kind have other numbers: 20 is getpid there and writev here.
@@ -97,6 +134,8 @@ fn a_table_with_a_mistake_is_no_filter() {
         Policy { unlisted: Refusal::Kill, rules: &[allow("read", ""), refuse("read", Denied::Access, "")] };
     assert!(matches!(Filter::compile(&UNKNOWN), Err(SeccompError::UnknownCall("no_such_call"))));
     assert!(matches!(Filter::compile(&TWICE), Err(SeccompError::Twice("read"))));
+    const INSTALLS: Policy = Policy { unlisted: Refusal::Kill, rules: &[refuse("seccomp", Denied::NotPermitted, "")] };
+    assert!(matches!(Filter::compile(&INSTALLS), Err(SeccompError::Installing("seccomp"))));
 }
 
 #[test]
