@@ -16,6 +16,8 @@ use landlock::{
 
 /// The rights that are fenced, where the kernel knows them: a newer kernel's further ones change nothing until they were tried.
 const KNOWN: ABI = ABI::V7;
+/// The kind of rules about ports.
+const TCP: &str = "TCP";
 
 /// What is allowed at a path and below it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +87,13 @@ impl fmt::Display for InForce {
             (abi, []) => write!(f, "Landlock ABI {abi} (nothing)"),
             (abi, kinds) => write!(f, "Landlock ABI {abi} ({})", kinds.join(", ")),
         }
+    }
+}
+
+impl InForce {
+    /// Whether the rules about TCP ports hold.
+    pub(crate) fn fences_tcp(&self) -> bool {
+        self.kinds.contains(&TCP)
     }
 }
 
@@ -191,7 +200,7 @@ fn in_force(rules: &Rules, abi: u32) -> InForce {
     let kinds = [
         ("files", 1, rules.files.is_some()),
         ("truncation", 3, rules.files.is_some()),
-        ("TCP", 4, tcp),
+        (TCP, 4, tcp),
         ("devices", 5, rules.files.is_some()),
         ("signals", 6, rules.scoped),
         ("abstract sockets", 6, rules.scoped),

@@ -3,6 +3,7 @@
 
 #[allow(dead_code, reason = "the tables that use it come next")]
 pub(crate) mod arguments;
+pub(crate) mod cgroup;
 pub(crate) mod descriptors;
 pub(crate) mod files;
 #[allow(dead_code, reason = "the tables that use it come next")]

@@ -5,6 +5,8 @@
 //! its own and for the calls that kill, the allow-list with its argument checks (the rest is EPERM), and the fence around all that is
 //! listed (the rest kills, or is ENOSYS).
 
+pub(crate) mod denials;
+
 use std::collections::BTreeMap;
 use std::io;
 

@@ -18,6 +18,24 @@ pub(crate) enum Outcome {
     NotEntered(i32),
 }
 
+impl Outcome {
+    /// Refused by a rule.
+    pub(crate) const NOT_PERMITTED: Self = Self::Errno(libc::EPERM);
+    /// As if the kernel had no such call.
+    pub(crate) const NO_SUCH_CALL: Self = Self::Errno(libc::ENOSYS);
+    /// Let through: the kernel itself looked at a descriptor that is not open.
+    pub(crate) const BAD_DESCRIPTOR: Self = Self::Errno(libc::EBADF);
+}
+
+/// One system call by its name, with arguments of which none is an address but null; what became of it.
+#[allow(clippy::unwrap_used, reason = "a trial that cannot be made is a failed test")]
+pub(crate) fn call(enter: impl FnOnce() -> io::Result<()>, name: &str, arguments: [i64; 4]) -> Outcome {
+    let number = i64::from(name.parse::<syscalls::Sysno>().unwrap().id());
+    let [a, b, c, d] = arguments;
+    // SAFETY: the child ends after it, and no argument is an address of this process.
+    in_child(enter, || unsafe { libc::syscall(number, a, b, c, d) })
+}
+
 const NOT_ENTERED: i32 = 200;
 
 /// Forks; the child enters a sandbox, acts, and leaves by exit_group(2) alone. Both closures run between fork and the end of the
