@@ -133,7 +133,7 @@ fn grants(stage: &Stage, say: &impl Fn(&str)) -> Vec<Grant> {
     }
     // Names of threads, which CUDA and the C library write to comm; what else is writable there is its own.
     if let Ok(own) = fs::canonicalize("/proc/self") {
-        grant(&own, Access::Device);
+        grant(&own, Access::ReadWrite);
     }
     if !strict {
         grant(Path::new("/"), Access::ReadExecute);
