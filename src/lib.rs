@@ -58,6 +58,7 @@ mod config;
 mod credential;
 mod gateway;
 mod os;
+mod sandbox;
 mod secret;
 mod sensor;
 mod supervisor;

@@ -101,6 +101,10 @@ mod tests {
             user: "comfyui".into(),
             groups: vec![],
             stop_timeout: crate::units::Span::from_secs(15),
+            cage: crate::config::Cage::Standard,
+            writable: vec![],
+            readable: vec![],
+            limits: crate::config::Limits { memory: None, cpus: None, tasks: 4096 },
         }
     }
 

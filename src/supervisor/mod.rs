@@ -5,6 +5,7 @@
 
 mod answers;
 mod backoff;
+mod cage;
 mod comfyui;
 mod environment;
 mod event;
@@ -134,16 +135,17 @@ struct Supervisor {
 impl Supervisor {
     fn new(orders: Orders, started: Started, events: mpsc::Sender<Event>) -> Self {
         let config = &orders.config;
+        let address = addresses(&started);
         let comfyui = match &config.comfyui {
             ComfyuiSettings::Owned(settings) => {
-                Some(Comfyui::new(settings.clone(), config.proxy.max_upload, started.users.comfyui.clone()))
+                let account = started.users.comfyui.clone();
+                Some(Comfyui::new((**settings).clone(), config.proxy.max_upload, account, started.group))
             }
             ComfyuiSettings::External(_) => None,
         };
         let lifetimes = Lifetimes::of(&config.auth);
         let session_store =
             started.key.as_ref().and_then(|key| sessions::open_store(&config.state.directory, key, lifetimes));
-        let address = addresses(&started);
         tracing::info!("listening on {address}");
         Self {
             key_file: reload::key_watch(&orders),
@@ -249,7 +251,8 @@ impl Supervisor {
         match &self.comfyui {
             Some(comfyui) if comfyui.pid().is_none() => {
                 let known: Vec<Pid> = [self.gateway.pid(), self.sensor.pid()].into_iter().flatten().collect();
-                process::kill_strangers(&known) == 0
+                let group_is_empty = comfyui.sweep();
+                process::kill_strangers(&known) == 0 && group_is_empty
             }
             _ => true,
         }

@@ -105,7 +105,7 @@ impl Supervisor {
             ..new
         };
         if let (Some(comfyui), Comfyui::Owned(settings)) = (&mut self.comfyui, &config.comfyui) {
-            comfyui.reload(settings.clone(), config.proxy.max_upload, Instant::now());
+            comfyui.reload((**settings).clone(), config.proxy.max_upload, Instant::now());
         }
         if gateway_settings(old) != gateway_settings(&config) {
             self.gateway.tell(ToGateway::Settings(Box::new(gateway_settings(&config))));

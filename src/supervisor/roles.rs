@@ -17,7 +17,7 @@ use super::backoff;
 use super::event::Event;
 use crate::os::packet;
 use crate::os::process::{self, Ending, Pid};
-use crate::os::spawn::{self, Identity, Plan, SpawnError};
+use crate::os::spawn::{self, Identity, Limits, Plan, SpawnError};
 use crate::wire::channel::{Channel, MAX_MESSAGE};
 use crate::wire::permit::{Judged, Permits, Role};
 
@@ -125,6 +125,8 @@ impl<Out: Serialize + Send + Sync + 'static> RoleProcess<Out> {
             identity: self.identity.clone(),
             channel: Some(channel),
             piped: false,
+            group: None,
+            limits: Limits::default(),
         };
         Ok(spawn::start(&plan)?.pid)
     }

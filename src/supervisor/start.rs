@@ -12,6 +12,7 @@ use crate::credential::identity::{self, IdentityError};
 use crate::credential::key_file::{self, GivenKey, KeyFileError};
 use crate::credential::names::host_names;
 use crate::credential::phc::Phc;
+use crate::os::cgroup::Group;
 use crate::os::descriptors;
 use crate::os::files;
 use crate::os::privilege::{self, PrivilegeError};
@@ -19,6 +20,8 @@ use crate::os::spawn::Identity;
 use crate::os::systemd;
 use crate::os::users::{self, Account, Uid, UserError};
 use crate::wire::message::TlsIdentity;
+
+use super::cage;
 
 /// Where the key comes from.
 #[derive(Debug)]
@@ -125,6 +128,8 @@ pub(crate) struct Started {
     pub(crate) key: Option<Phc>,
     /// The certificate.
     pub(crate) identity: TlsIdentity,
+    /// ComfyUI's own cgroup, where there is one.
+    pub(crate) group: Option<Group>,
 }
 
 /// Carries the start-up out. Call before any thread exists.
@@ -140,6 +145,10 @@ pub(crate) fn prepare(config: &Config, source: &KeySource) -> Result<Started, St
     let configured =
         config.tls.identity.as_ref().map(|pair| load_pair(&pair.certificate, &pair.private_key)).transpose()?;
     prepare_state(&config.state.directory, service.as_ref())?;
+    let group = match config.comfyui {
+        ComfyuiSettings::Owned(_) => cage::divide_group(service.as_ref().map(|account| (account.uid, account.gid))),
+        ComfyuiSettings::External(_) => None,
+    };
     if let Some(account) = &service {
         privilege::become_user(account.uid.0, account.gid.0)?;
     }
@@ -150,7 +159,7 @@ pub(crate) fn prepare(config: &Config, source: &KeySource) -> Result<Started, St
     };
     let https_sockets = https.len();
     let sockets = https.into_iter().chain(redirect).collect();
-    Ok(Started { sockets, https_sockets, users, key, identity })
+    Ok(Started { sockets, https_sockets, users, key, identity, group })
 }
 
 /// The sockets from the service manager where there are any of that name, else the configured addresses.
