@@ -99,6 +99,8 @@ const HOMES: &[(&str, &[&str], &str)] = &[
     ("seccompiler", &["os/"], "filters are loaded in one room"),
     ("landlock", &["os/"], "filters are loaded in one room"),
     ("clap", &["cli/"], "only commands are typed"),
+    ("clap_complete", &["cli/documents.rs"], "completions are made in one place"),
+    ("clap_mangen", &["cli/documents.rs", "cli/documents/"], "the manual is made in one place"),
     (
         "postcard",
         &["wire/", "config/tests/wire.rs"],

@@ -3,6 +3,7 @@
 
 mod ca;
 mod check;
+mod documents;
 mod failure;
 mod key_input;
 mod run;
@@ -46,6 +47,8 @@ enum Command {
     Check,
     Ca(ca::Args),
     Sessions(sessions::Args),
+    #[command(hide = true)]
+    Documents(documents::Args),
     /// A role of `run`; started by the supervisor only
     #[command(hide = true)]
     Gateway,
@@ -67,6 +70,7 @@ pub fn main() -> ExitCode {
         Command::Check => check::run(&global),
         Command::Ca(args) => ca::run(&global, &args),
         Command::Sessions(args) => sessions::run(&global, &args),
+        Command::Documents(args) => documents::run(&args),
         Command::Gateway => gateway::run().map_err(|error| Failure::new(Exit::Software, error)),
         Command::Sensor => sensor::run().map_err(|error| Failure::new(Exit::Software, error)),
     };
