@@ -14,12 +14,30 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ENVIRONMENT = {"PATH": PATH, "HOME": "/root", "LANG": "C.UTF-8", "TERM": "dumb", "DEBIAN_FRONTEND": "noninteractive"}
 
 
+# Each piece of Python in a process of its own; what each said.
+EACH = """
+import json, subprocess, sys
+said = {{}}
+for name, code in json.loads({acts!r}).items():
+    done = subprocess.run([sys.executable, "-c", code], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30)
+    said[name] = done.stdout.strip() or (done.stderr.strip().splitlines() or [f"exit code {{done.returncode}}"])[-1]
+print(json.dumps(said))
+"""
+
+
 class Box:
-    """`enter` puts a command line into the box; `host` and `https` are where a client outside finds its port 443."""
+    """`enter` puts a command line into the box; `host` and `https` are where a client outside finds its port 443.
+
+    `outside` is what the box calls the world outside, `listens_at` the address of the same for a listener there.
+    """
 
     name: str
     host: str
     https: int = 443
+    outside: str
+    listens_at: str
+    # The key of a box that serves.
+    key: str
     # A machine without hardware help is some ten times slower than a container.
     patience: float = 1.0
 
@@ -92,9 +110,9 @@ class Box:
 
     # --- its guests -------------------------------------------------------------------------------------------------
 
-    def guest(self, key: str | None = None, verify: bool = True) -> Guest:
+    def guest(self, key: str | None = None, named: bool = True) -> Guest:
         """A client outside, which trusts the box's own authority (`comfy-guard ca`) and nothing else."""
-        return Guest(self.host, self.https, key, self.run("comfy-guard", "ca").stdout if verify else None)
+        return Guest(self.host, self.https, key, self.run("comfy-guard", "ca").stdout, named)
 
     def serve(self, key: str, within: float = 40) -> Guest:
         """Sets the key, starts the unit, and waits until guests are served."""
@@ -102,8 +120,8 @@ class Box:
         self.run("systemctl", "start", "comfy-guard.service")
         return self.until_served(key, within)
 
-    def until_served(self, key: str | None, within: float = 40) -> Guest:
-        guest = self.guest(key)
+    def until_served(self, key: str | None, within: float = 40, named: bool = True) -> Guest:
+        guest = self.guest(key, named)
         until(guest.healthy, within * self.patience, f"{self.name} serves: {self.sh('systemctl status comfy-guard | tail -20', check=False).stdout}", every=0.1)
         return guest
 
@@ -117,6 +135,14 @@ class Box:
         answer = f"/opt/comfyui/output/{name}.order"
         found = until(lambda: self.sh(f"cat {answer} 2>/dev/null", check=False).stdout, within * self.patience, f"an answer to {code[:200]}", every=0.1)
         return json.loads(found)
+
+    def order_each(self, acts: dict[str, str]) -> dict[str, str]:
+        """What each of these said, or the last line of its complaint, when ComfyUI's child did it."""
+        return json.loads(self.order(EACH.format(acts=json.dumps(acts)), within=60)["out"])
+
+    def root_each(self, acts: dict[str, str]) -> dict[str, str]:
+        """The same by root, outside the unit."""
+        return json.loads(self.python(EACH.format(acts=json.dumps(acts))))
 
     # --- files ------------------------------------------------------------------------------------------------------
 

@@ -28,6 +28,7 @@ class Container(Box):
         with contextlib.ExitStack() as stack:
             self.number = stack.enter_context(_free_number())
             self.name, self.host, self.outside = f"cgbox{self.number}", f"10.213.{self.number}.2", f"10.213.{self.number}.1"
+            self.listens_at = self.outside
             self.root = stack.enter_context(layer(rootfs("container", self.suite), self.name))
             if self.prepare:
                 self.prepare(self.root)

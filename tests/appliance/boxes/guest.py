@@ -9,17 +9,17 @@ from harness.talk import Talk
 
 
 class Guest(Talk):
-    """`ca`: the authority to trust, as PEM; None: the certificate is not looked at."""
+    """`ca`: the only authority to trust, as PEM; `named`: the certificate must also name the address that is called."""
 
-    def __init__(self, host: str, port: int, key: str | None, ca: str | None):
-        self.host, self.port, self.key, self.ca_pem = host, port, key, ca
+    def __init__(self, host: str, port: int, key: str | None, ca: str, named: bool = True):
+        self.host, self.port, self.key, self.named = host, port, key, named
         self.folder = tempfile.TemporaryDirectory(prefix="comfy-guard-guest-")
         self.ca = Path(self.folder.name, "ca.pem")
-        self.ca.write_text(ca or "")
+        self.ca.write_text(ca)
 
-    def tls(self, alpn=("http/1.1",), verify=True) -> ssl.SSLContext:
-        known = self.ca_pem and verify
-        context = ssl.create_default_context(cafile=str(self.ca)) if known else ssl._create_unverified_context()
+    def tls(self, alpn=("http/1.1",)) -> ssl.SSLContext:
+        context = ssl.create_default_context(cafile=str(self.ca))
+        context.check_hostname = self.named
         context.set_alpn_protocols(list(alpn))
         return context
 

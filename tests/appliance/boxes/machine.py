@@ -15,14 +15,12 @@ from . import kept
 from .box import ENVIRONMENT, Box
 from .image import image
 
-# What qemu's own network calls the outside's loopback.
-OUTSIDE = "10.0.2.2"
-
 
 class Machine(Box):
     """`with Machine() as box:` boots it; what it wrote is gone afterwards."""
 
-    host, outside, name = "127.0.0.1", OUTSIDE, "machine"
+    # qemu's own network calls the outside's loopback so.
+    host, outside, listens_at, name = "127.0.0.1", "10.0.2.2", "127.0.0.1", "machine"
     patience = 5.0
 
     def __init__(self, suite: str = "bookworm", memory: str = "1536M"):

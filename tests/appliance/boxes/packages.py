@@ -41,22 +41,22 @@ def later() -> str:
 
 
 @cache
-def as_version(number: str) -> Path:
-    """The package under test as another version: repacked, with its own maintainer scripts, and a program whose bytes differ.
+def as_version(number: str, conffile: str = "") -> Path:
+    """The package under test as another version: repacked, with its own maintainer scripts.
 
-    A byte is added to the end of the program, so that an upgrade replaces it in fact, as a new version would.
+    The version is added to the end of the program, whose bytes so differ as a new version's would; `conffile` to the end of the configuration.
     """
     folder = Path(tempfile.mkdtemp(prefix="comfy-guard-package-", dir=kept.KEPT))
-    subprocess.run(["dpkg-deb", "-R", str(package()), str(folder / "tree")], check=True)
-    control = folder / "tree/DEBIAN/control"
+    tree, made = folder / "tree", folder / f"comfy-guard_{number}_amd64.deb"
+    subprocess.run(["dpkg-deb", "-R", str(package()), str(tree)], check=True)
+    control = tree / "DEBIAN/control"
     control.write_text(re.sub(r"^Version: .*$", f"Version: {number}", control.read_text(), flags=re.M))
-    with open(folder / "tree/usr/bin/comfy-guard", "ab") as program:
-        program.write(number.encode())
-    sums = folder / "tree/DEBIAN/md5sums"
-    sums.unlink(missing_ok=True)
-    made = folder / f"comfy-guard_{number}_amd64.deb"
-    subprocess.run(["dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "-b", str(folder / "tree"), str(made)], check=True, capture_output=True)
-    shutil.rmtree(folder / "tree")
+    for path, more in (("usr/bin/comfy-guard", number), ("etc/comfy-guard/config.toml", conffile)):
+        with open(tree / path, "ab") as file:
+            file.write(more.encode())
+    (tree / "DEBIAN/md5sums").unlink(missing_ok=True)
+    subprocess.run(["dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "-b", str(tree), str(made)], check=True, capture_output=True)
+    shutil.rmtree(tree)
     return made
 
 
@@ -86,11 +86,32 @@ def offer(box: Box, *debs: Path) -> None:
     box.run("apt-get", "update", "--quiet")
 
 
-def install(box: Box, *options: str, within: float = 120) -> str:
-    """apt's words when it installs the newest version that the repository has."""
-    return box.run("apt-get", "install", "--yes", "--quiet", *options, "comfy-guard", within=within).stdout
+def install(box: Box, *options: str, number: str = "") -> str:
+    """apt's words when it installs the newest version that the repository has, or that one."""
+    # The administrator's file is kept where both changed, without a question: nobody is there to answer it.
+    keep = ["-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold"]
+    return box.run("apt-get", "install", "--yes", "--quiet", *keep, *options, f"comfy-guard={number}" if number else "comfy-guard", within=120).stdout
 
 
 def give_comfyui_its_folders(box: Box, home: str = "/opt/comfyui") -> None:
     """What an administrator does once where ComfyUI was put there by root."""
     box.sh(f"cd {home} && chown -R comfyui:comfyui input output temp user custom_nodes models")
+
+
+EXAMPLES = "/usr/share/doc/comfy-guard/examples"
+DROP_INS = "/etc/systemd/system/comfy-guard.service.d"
+
+
+def use_drop_in(box: Box, name: str, *changes: tuple[str, str]) -> None:
+    """A drop-in of the package's examples put where it counts, with these texts replaced; the unit is not started again."""
+    text = box.get(f"{EXAMPLES}/{name}")
+    for old, new in changes:
+        assert old in text, (old, text)
+        text = text.replace(old, new)
+    box.put(f"{DROP_INS}/{name}", text)
+    box.run("systemctl", "daemon-reload")
+
+
+def drop_drop_in(box: Box, name: str) -> None:
+    box.run("rm", f"{DROP_INS}/{name}")
+    box.run("systemctl", "daemon-reload")
