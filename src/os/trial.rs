@@ -1,5 +1,7 @@
 //! For tests: one act in a child process of its own, as a sandbox would see it, and what became of it.
 
+pub(crate) mod acts;
+
 use std::io;
 
 use nix::sys::wait::{WaitStatus, waitpid};
@@ -16,6 +18,25 @@ pub(crate) enum Outcome {
     Killed(i32),
     /// The sandbox could not be entered.
     NotEntered(i32),
+}
+
+impl Outcome {
+    /// SIGSYS.
+    pub(crate) const KILLED_BY_FILTER: Self = Self::Killed(libc::SIGSYS);
+    /// EPERM.
+    pub(crate) const NOT_PERMITTED: Self = Self::Errno(libc::EPERM);
+    /// EACCES.
+    pub(crate) const ACCESS_DENIED: Self = Self::Errno(libc::EACCES);
+    /// ENOSYS.
+    pub(crate) const NO_SUCH_CALL: Self = Self::Errno(libc::ENOSYS);
+}
+
+/// Something to try; negative when it failed.
+pub(crate) type Act = fn() -> libc::c_long;
+
+/// What filters and fences ask for before they can be entered.
+pub(crate) fn no_new_privs() -> io::Result<()> {
+    Ok(nix::sys::prctl::set_no_new_privs()?)
 }
 
 const NOT_ENTERED: i32 = 200;

@@ -14,10 +14,12 @@ use crate::credential::names::host_names;
 use crate::credential::phc::Phc;
 use crate::os::descriptors;
 use crate::os::files;
+use crate::os::limits;
 use crate::os::privilege::{self, PrivilegeError};
 use crate::os::spawn::Identity;
 use crate::os::systemd;
 use crate::os::users::{self, Account, Uid, UserError};
+use crate::sandbox::{self, Confinement, SandboxError};
 use crate::wire::message::TlsIdentity;
 
 /// Where the key comes from.
@@ -40,6 +42,9 @@ pub(crate) enum StartError {
     /// The step down from root failed.
     #[error(transparent)]
     Privilege(#[from] PrivilegeError),
+    /// The supervisor's own sandbox cannot be closed.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
     /// An address cannot be listened on.
     #[error("cannot listen on {address}: {source}{}", hint(source))]
     Listen {
@@ -115,6 +120,8 @@ pub(crate) struct Started {
     pub(crate) key: Option<Phc>,
     /// The certificate.
     pub(crate) identity: TlsIdentity,
+    /// What holds the supervisor itself.
+    pub(crate) confinement: Confinement,
 }
 
 /// Carries the start-up out. Call before any thread exists.
@@ -131,16 +138,19 @@ pub(crate) fn prepare(config: &Config, source: &KeySource) -> Result<Started, St
         config.tls.identity.as_ref().map(|pair| load_pair(&pair.certificate, &pair.private_key)).transpose()?;
     prepare_state(&config.state.directory, service.as_ref())?;
     if let Some(account) = &service {
+        if let Err(error) = limits::no_limit_on_locked_memory() {
+            tracing::debug!(%error, "the limit on locked memory stays");
+        }
         privilege::become_user(account.uid.0, account.gid.0)?;
     }
-    privilege::harden_self()?;
+    let confinement = sandbox::supervisor::close()?;
     let identity = match configured {
         Some(identity) => identity,
         None => own_identity(config)?,
     };
     let https_sockets = https.len();
     let sockets = https.into_iter().chain(redirect).collect();
-    Ok(Started { sockets, https_sockets, users, key, identity })
+    Ok(Started { sockets, https_sockets, users, key, identity, confinement })
 }
 
 /// The sockets from the service manager where there are any of that name, else the configured addresses.

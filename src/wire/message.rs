@@ -56,6 +56,8 @@ pub(crate) enum ToGateway {
 /// Gateway to supervisor.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum FromGateway {
+    /// What holds it from now on, in words: for the log and for `status`.
+    Confined(String),
     /// Guests are being accepted.
     Ready,
     /// A line for the log.
@@ -108,6 +110,8 @@ pub(crate) enum ToSensor {
 /// Sensor to supervisor.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum FromSensor {
+    /// As for the gateway.
+    Confined(String),
     /// Readings follow.
     Ready,
     /// A line for the log.
