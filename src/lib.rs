@@ -34,7 +34,7 @@
 //!    ↑
 //! os  config                               the only room with unsafe; text in, validated values out
 //!    ↑
-//! credential  wire  telemetry              key file, hash, TLS identity, sessions; what is shared; the log
+//! credential  wire  sandbox  telemetry     key file, hash, TLS identity, sessions; what is shared; who may call what; the log
 //!    ↑
 //! supervisor | gateway | sensor            one room per process; they never import each other
 //!    ↑

@@ -71,7 +71,10 @@ fn exit_of(error: &StartError) -> Exit {
     match error {
         StartError::User(_) => Exit::NoUser,
         StartError::Privilege(_) => Exit::NoPermission,
-        StartError::Listen { .. } | StartError::PassedSockets(_) | StartError::System { .. } => Exit::System,
+        StartError::Sandbox(_)
+        | StartError::Listen { .. }
+        | StartError::PassedSockets(_)
+        | StartError::System { .. } => Exit::System,
         StartError::SocketName(_) => Exit::Config,
         StartError::State { .. } => Exit::CannotCreate,
         StartError::Identity(_) | StartError::Authority(_) | StartError::Key(_) => Exit::Data,

@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::time::MissedTickBehavior;
 
 use crate::os::{descriptors, process};
+use crate::sandbox::{self, Confinement, SandboxError};
 use crate::telemetry::forward;
 use crate::wire::channel::{Channel, ChannelError};
 use crate::wire::gpu::GpuReading;
@@ -28,6 +29,9 @@ pub(crate) enum SensorError {
     /// It was not started by the supervisor, or has no reactor.
     #[error("the sensor is started by `comfy-guard run`, not by hand: {0}")]
     Start(io::Error),
+    /// Its sandbox cannot be closed.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
     /// The supervisor cannot be understood.
     #[error(transparent)]
     Wire(#[from] ChannelError),
@@ -39,13 +43,15 @@ pub(crate) enum SensorError {
 /// Runs the sensor until the supervisor ends it or is gone.
 pub(crate) fn run() -> Result<(), SensorError> {
     process::name_self(c"guard-sensor").map_err(SensorError::Start)?;
+    sandbox::sensor::begin()?;
     let socket = descriptors::inherited(descriptors::CHANNEL).map_err(SensorError::Start)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(SensorError::Start)?;
     runtime.block_on(async {
         let channel = Channel::new(socket).map_err(SensorError::Start)?;
         let Some((ToSensor::Setup(setup), _)) = channel.receive().await? else { return Err(SensorError::NoSetup) };
         let mut lines = forward::install(setup.log.level);
-        let source = Source::open(setup.library.as_deref()).map_err(SensorError::Start)?;
+        let (source, confinement) = open_confined(setup.library.as_deref())?;
+        channel.send(&FromSensor::Confined(confinement.to_string())).await?;
         channel.send(&FromSensor::Ready).await?;
         let mut told = GpuReading::Unknown;
         let mut look = tokio::time::interval(LOOK);
@@ -70,6 +76,28 @@ pub(crate) fn run() -> Result<(), SensorError> {
     })
 }
 
+/// Loads the library, where there is one, and closes the sandbox around it: the fence before there is a thread, the filter when nothing
+/// is to be made executable any more.
+fn open_confined(configured: Option<&Path>) -> Result<(Source, Confinement), SensorError> {
+    let found = library::find(configured);
+    let fence = sandbox::sensor::fence(found.as_deref().ok())?;
+    let source = match found {
+        Ok(path) => {
+            tracing::debug!(library = %path.display(), "the driver's library");
+            Source::Driver(Reader::start(path).map_err(SensorError::Start)?)
+        }
+        Err(error) => {
+            // A machine without a GPU is nothing to complain about; a library that was named or is refused is.
+            match error {
+                LibraryError::Missing => tracing::info!("{error}"),
+                _ => tracing::error!("{error}"),
+            }
+            Source::Nothing(GpuReading::Absent(error.to_string()))
+        }
+    };
+    Ok((source, sandbox::sensor::close(fence)?))
+}
+
 /// Where readings come from.
 enum Source {
     /// A library that is asked.
@@ -79,23 +107,6 @@ enum Source {
 }
 
 impl Source {
-    fn open(configured: Option<&Path>) -> io::Result<Self> {
-        match library::find(configured) {
-            Ok(path) => {
-                tracing::debug!(library = %path.display(), "the driver's library");
-                Ok(Self::Driver(Reader::start(path)?))
-            }
-            Err(error) => {
-                // A machine without a GPU is nothing to complain about; a library that was named or is refused is.
-                match error {
-                    LibraryError::Missing => tracing::info!("{error}"),
-                    _ => tracing::error!("{error}"),
-                }
-                Ok(Self::Nothing(GpuReading::Absent(error.to_string())))
-            }
-        }
-    }
-
     fn reading(&self) -> GpuReading {
         match self {
             Self::Driver(reader) => reader.reading(),

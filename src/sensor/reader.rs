@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -22,12 +22,17 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// Starts asking the library at `path`. The library is loaded in the thread: that too may hang.
+    /// Starts asking the library at `path`, and comes back when it is loaded or takes too long: that too may hang, and so happens in the
+    /// thread.
     pub(super) fn start(path: PathBuf) -> io::Result<Self> {
+        let (loaded, is_loaded) = mpsc::sync_channel(1);
         let (readings, receiver) = watch::channel(GpuReading::Unknown);
         let asked = Arc::new(Mutex::new(None));
         let asking = Asking(asked.clone());
-        std::thread::Builder::new().name("driver".to_owned()).spawn(move || ask(path, &asking, &readings))?;
+        std::thread::Builder::new().name("driver".to_owned()).spawn(move || ask(path, &asking, &loaded, &readings))?;
+        if is_loaded.recv_timeout(PATIENCE).is_err() {
+            tracing::warn!("the driver's library takes long to load");
+        }
         Ok(Self { readings: receiver, asked })
     }
 
@@ -61,7 +66,7 @@ impl Asking {
 }
 
 #[allow(clippy::disallowed_methods, reason = "this thread serves nobody: it waits for its next look")]
-fn ask(path: PathBuf, asking: &Asking, readings: &watch::Sender<GpuReading>) {
+fn ask(path: PathBuf, asking: &Asking, loaded: &mpsc::SyncSender<()>, readings: &watch::Sender<GpuReading>) {
     let driver = match asking.about(|| Driver::load(&path)) {
         Ok(driver) => driver,
         Err(reading) => {
@@ -69,6 +74,8 @@ fn ask(path: PathBuf, asking: &Asking, readings: &watch::Sender<GpuReading>) {
             return;
         }
     };
+    // Who waits for it may have stopped waiting.
+    loaded.try_send(()).ok();
     while !readings.is_closed() {
         let reading = asking.about(|| driver.read());
         readings.send_replace(reading);

@@ -24,6 +24,10 @@ impl Supervisor {
     /// What the gateway said.
     pub(super) fn hear_gateway(&mut self, message: FromGateway) {
         match message {
+            FromGateway::Confined(by) => {
+                self.gateway.confined(&by);
+                tell_confinement(Role::Gateway.name(), self.gateway.confinement());
+            }
             FromGateway::Ready => self.gateway.became_ready(),
             FromGateway::Log(line) => relay_gateway(&line),
             FromGateway::Judge { ticket, key } => {
@@ -54,6 +58,10 @@ impl Supervisor {
     /// What the sensor said.
     pub(super) fn hear_sensor(&mut self, message: FromSensor) {
         match message {
+            FromSensor::Confined(by) => {
+                self.sensor.confined(&by);
+                tell_confinement(Role::Sensor.name(), self.sensor.confinement());
+            }
             FromSensor::Ready => self.sensor.became_ready(),
             FromSensor::Log(line) => relay_sensor(&line),
             FromSensor::Reading(reading) => self.note_gpu(reading),
@@ -128,5 +136,12 @@ impl Supervisor {
             self.sensor.retire();
             self.drained |= self.gateway.pid().is_none();
         }
+    }
+}
+
+/// One line for each process that starts: what holds it.
+pub(super) fn tell_confinement(process: &str, confinement: Option<&str>) {
+    if let Some(by) = confinement {
+        tracing::info!("sandbox of the {process}: {by}");
     }
 }

@@ -147,6 +147,7 @@ impl Supervisor {
         let session_store =
             started.key.as_ref().and_then(|key| sessions::open_store(&config.state.directory, key, lifetimes));
         tracing::info!("listening on {address}");
+        hear::tell_confinement("supervisor", Some(&started.confinement.to_string()));
         Self {
             key_file: reload::key_watch(&orders),
             session_file: sessions::watch(session_store.as_ref()),

@@ -15,10 +15,12 @@ use crate::credential::phc::Phc;
 use crate::os::cgroup::Group;
 use crate::os::descriptors;
 use crate::os::files;
+use crate::os::limits;
 use crate::os::privilege::{self, PrivilegeError};
 use crate::os::spawn::Identity;
 use crate::os::systemd;
 use crate::os::users::{self, Account, Uid, UserError};
+use crate::sandbox::{self, Confinement, SandboxError};
 use crate::wire::message::TlsIdentity;
 
 use super::cage;
@@ -53,6 +55,9 @@ pub(crate) enum StartError {
     /// The step down from root failed.
     #[error(transparent)]
     Privilege(#[from] PrivilegeError),
+    /// The supervisor's own sandbox cannot be closed.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
     /// An address cannot be listened on.
     #[error("cannot listen on {address}: {source}{}", hint(source))]
     Listen {
@@ -130,6 +135,8 @@ pub(crate) struct Started {
     pub(crate) identity: TlsIdentity,
     /// ComfyUI's own cgroup, where there is one.
     pub(crate) group: Option<Group>,
+    /// What holds the supervisor itself.
+    pub(crate) confinement: Confinement,
 }
 
 /// Carries the start-up out. Call before any thread exists.
@@ -150,16 +157,19 @@ pub(crate) fn prepare(config: &Config, source: &KeySource) -> Result<Started, St
         ComfyuiSettings::External(_) => None,
     };
     if let Some(account) = &service {
+        if let Err(error) = limits::no_limit_on_locked_memory() {
+            tracing::debug!(%error, "the limit on locked memory stays");
+        }
         privilege::become_user(account.uid.0, account.gid.0)?;
     }
-    privilege::harden_self()?;
+    let confinement = sandbox::supervisor::close()?;
     let identity = match configured {
         Some(identity) => identity,
         None => own_identity(config)?,
     };
     let https_sockets = https.len();
     let sockets = https.into_iter().chain(redirect).collect();
-    Ok(Started { sockets, https_sockets, users, key, identity, group })
+    Ok(Started { sockets, https_sockets, users, key, identity, group, confinement })
 }
 
 /// The sockets from the service manager where there are any of that name, else the configured addresses.

@@ -58,6 +58,8 @@ pub(crate) enum ToGateway {
 /// Gateway to supervisor.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum FromGateway {
+    /// What holds it from now on, in words: for the log and for `status`.
+    Confined(String),
     /// Guests are being accepted.
     Ready,
     /// A line for the log.
@@ -119,6 +121,8 @@ pub(crate) struct SensorSetup {
 /// Sensor to supervisor.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum FromSensor {
+    /// As for the gateway.
+    Confined(String),
     /// Readings follow.
     Ready,
     /// A line for the log.

@@ -64,6 +64,11 @@ def status(pid: int) -> dict[str, str]:
     return dict(re.findall(r"^(\w+):[ \t]*(.*)$", read(pid, "status").decode("latin-1"), re.M))
 
 
+def status_of_thread(pid: int, thread: int) -> dict[str, str]:
+    """The same of one thread: capabilities and filters belong to threads."""
+    return dict(re.findall(r"^(\w+):[ \t]*(.*)$", read(pid, f"task/{thread}/status").decode("latin-1"), re.M))
+
+
 def kilobytes(pid: int, name: str) -> int:
     """A memory figure of /proc/PID/status (VmHWM: the peak) in KiB."""
     return int(status(pid)[name].split()[0])
