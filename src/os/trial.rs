@@ -23,6 +23,8 @@ pub(crate) enum Outcome {
 impl Outcome {
     /// SIGSYS.
     pub(crate) const KILLED_BY_FILTER: Self = Self::Killed(libc::SIGSYS);
+    /// SIGABRT.
+    pub(crate) const ABORTED: Self = Self::Killed(libc::SIGABRT);
     /// EPERM.
     pub(crate) const NOT_PERMITTED: Self = Self::Errno(libc::EPERM);
     /// EACCES.

@@ -179,6 +179,16 @@ fn the_sensor_reads_what_the_drivers_library_reads() {
     assert_eq!(in_child(enter, acts::open_devices_list), Outcome::Done);
 }
 
+/// A panic in a release ends in abort(3): its signal has to reach the process, or the log would speak of an attack.
+#[test]
+fn an_abort_is_an_abort_inside_every_sandbox() {
+    for policy in [gateway::POLICY, sensor::POLICY, supervisor::POLICY] {
+        // Compiled in the child, whose own id the tables ask for.
+        let enter = || Filter::compile(&policy).map_err(std::io::Error::other).and_then(|filter| filter.enter());
+        assert_eq!(in_child(enter, acts::abort), Outcome::ABORTED);
+    }
+}
+
 #[test]
 fn every_line_of_every_table_has_its_reason() {
     for policy in [gateway::POLICY, sensor::POLICY, supervisor::POLICY] {

@@ -89,6 +89,14 @@ def test_a_deadly_call_ends_the_role_and_comfyui_does_not_notice(serving, who, n
     assert is_up(serving)
 
 
+def test_an_abort_of_the_gateway_is_told_as_one(serving):
+    """What a panic ends in has to pass the sandbox, or the log would speak of an attack."""
+    pid, seen = serving.pids()["gateway"], len(serving.log())
+    assert inject.call(pid, "tgkill", pid, pid, signal.SIGABRT) == 0
+    serving.until_log("SIGABRT", since=seen)
+    until(serving.healthy, 10, "it serves again")
+
+
 REFUSED = [("sensor", "socket", (AF_INET, STREAM, 0), errno.EPERM), ("sensor", "execve", (b"/bin/true\0", 0, 0), errno.EPERM),
            ("sensor", "clone3", (8, 64), errno.ENOSYS), ("supervisor", "ptrace", (16, 1, 0, 0), errno.EPERM), ("supervisor", "mount", (8, 8, 8, 0, 0), errno.EPERM),
            ("supervisor", "io_uring_setup", (1, 0), errno.EPERM), ("supervisor", "unshare", (0x10000000,), errno.EPERM), ("supervisor", "clone3", (8, 64), errno.ENOSYS)]

@@ -119,6 +119,7 @@ acts! {
     set_host_name = syscall(libc::SYS_sethostname, NOWHERE, 1);
     read_kernel_log = syscall(libc::SYS_syslog, 3, NOWHERE, 1);
     priority_futex = syscall(libc::SYS_futex, NOWHERE, libc::FUTEX_LOCK_PI, 0, null::<c_void>(), null_mut::<c_void>(), 0);
+    abort = libc::abort();
     future_call = syscall(FUTURE);
 }
 
