@@ -17,6 +17,7 @@ use crate::os::files;
 /// Commands for an administrator: section 8 (man-pages(7)).
 const SECTION: &str = "8";
 const MANUAL: &str = "comfy-guard";
+const SOURCE: &str = concat!("comfy-guard ", env!("CARGO_PKG_VERSION"));
 const SHELLS: [Shell; 3] = [Shell::Bash, Shell::Zsh, Shell::Fish];
 
 /// What the page of the whole program names beside its commands.
@@ -30,13 +31,16 @@ const FILES: [(&str, &str); 4] = [
 /// Write manual pages and shell completions into a directory
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    /// The day that the manual pages name, YYYY-MM-DD: of the release, so that two builds make the same
+    #[arg(long, value_name = "DAY")]
+    date: String,
     /// The directory, which must exist
     directory: PathBuf,
 }
 
 /// Writes `*.8`, `*.5` and one completion for each shell.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    let documents = documents(&visible(&Arguments::command()))
+    let documents = documents(&visible(&Arguments::command()), &args.date)
         .map_err(|error| Failure::new(Exit::Software, format!("the manual cannot be made: {error}")))?;
     for (name, content) in documents {
         let path = args.directory.join(name);
@@ -61,12 +65,13 @@ fn visible(command: &Command) -> Command {
 }
 
 /// Every file with its name.
-fn documents(command: &Command) -> io::Result<Vec<(String, Vec<u8>)>> {
+fn documents(command: &Command, date: &str) -> io::Result<Vec<(String, Vec<u8>)>> {
     let mut made = Vec::new();
     let mut built = command.clone();
     built.build();
-    add_pages(&built, &mut made)?;
-    made.push(("comfy-guard.toml.5".to_owned(), settings_page::page(MANUAL).render().into_bytes()));
+    add_pages(&built, date, &mut made)?;
+    let heading = ["comfy-guard.toml", "5", date, SOURCE, MANUAL];
+    made.push(("comfy-guard.toml.5".to_owned(), settings_page::page(heading).render().into_bytes()));
     for shell in SHELLS {
         let mut script = Vec::new();
         clap_complete::generate(shell, &mut command.clone(), "comfy-guard", &mut script);
@@ -76,11 +81,11 @@ fn documents(command: &Command) -> io::Result<Vec<(String, Vec<u8>)>> {
 }
 
 /// A page for `command` and one for each command below it.
-fn add_pages(command: &Command, made: &mut Vec<(String, Vec<u8>)>) -> io::Result<()> {
+fn add_pages(command: &Command, date: &str, made: &mut Vec<(String, Vec<u8>)>) -> io::Result<()> {
     for sub in command.get_subcommands() {
-        add_pages(sub, made)?;
+        add_pages(sub, date, made)?;
     }
-    let page = Man::new(command.clone()).section(SECTION).manual(MANUAL);
+    let page = Man::new(command.clone()).section(SECTION).date(date).source(SOURCE).manual(MANUAL);
     let mut content = Vec::new();
     page.render(&mut content)?;
     further(command.get_name() == "comfy-guard").to_writer(&mut content)?;
@@ -92,7 +97,12 @@ fn add_pages(command: &Command, made: &mut Vec<(String, Vec<u8>)>) -> io::Result
 fn further(is_whole: bool) -> Roff {
     let mut roff = Roff::new();
     if !is_whole {
-        roff.control("SH", ["SEE ALSO"]).text([bold("comfy-guard"), roman("(8), "), bold("comfy-guard.toml"), roman("(5)")]);
+        roff.control("SH", ["SEE ALSO"]).text([
+            bold("comfy-guard"),
+            roman("(8), "),
+            bold("comfy-guard.toml"),
+            roman("(5)"),
+        ]);
         return roff;
     }
     roff.control("SH", ["FILES"]);
@@ -103,7 +113,12 @@ fn further(is_whole: bool) -> Roff {
         "0 when all is done, 1 where the answer is no, otherwise the codes of sysexits.h: 64 for a wrong command line, \
          77 for what the caller may not do, 78 for a wrong configuration.",
     )]);
-    roff.control("SH", ["SEE ALSO"]).text([bold("comfy-guard.toml"), roman("(5), "), bold("systemd.service"), roman("(5)")]);
+    roff.control("SH", ["SEE ALSO"]).text([
+        bold("comfy-guard.toml"),
+        roman("(5), "),
+        bold("systemd.service"),
+        roman("(5)"),
+    ]);
     roff
 }
 
@@ -121,7 +136,7 @@ mod tests {
     use super::*;
 
     fn all() -> Vec<(String, Vec<u8>)> {
-        documents(&visible(&Arguments::command())).unwrap()
+        documents(&visible(&Arguments::command()), "2026-01-31").unwrap()
     }
 
     #[test]

@@ -19,34 +19,44 @@ struct Setting<'a> {
 enum Part<'a> {
     Section(&'a str),
     /// A comment and the keys directly below it; without keys it is about what follows.
-    Entry { comment: Vec<&'a str>, settings: Vec<Setting<'a>> },
+    Entry {
+        comment: Vec<&'a str>,
+        settings: Vec<Setting<'a>>,
+    },
 }
 
-/// The page.
-pub(super) fn page(manual: &str) -> Roff {
+/// The page; `heading`: title, section, date, source and manual (man(7), TH).
+pub(super) fn page(heading: [&str; 5]) -> Roff {
     let mut roff = Roff::new();
-    let version = concat!("comfy-guard ", env!("CARGO_PKG_VERSION"));
-    roff.control("TH", ["comfy-guard.toml", "5", "", version, manual]);
+    roff.control("TH", heading);
     // Values are long and cannot be stretched or hyphenated.
     roff.control("nh", []).control("ad", ["l"]);
     roff.control("SH", ["NAME"]).text([roman("comfy-guard.toml - the configuration of comfy-guard(8)")]);
     roff.control("SH", ["SYNOPSIS"]).text([bold("/etc/comfy-guard/config.toml")]);
     roff.control("br", []).text([bold("/etc/comfy-guard/conf.d/*.toml")]);
     roff.control("SH", ["DESCRIPTION"]);
+    let mut begins_section = true;
     for part in parts(TEMPLATE) {
-        match part {
+        match &part {
             Part::Section(name) => {
                 roff.control("SH", [format!("[{name}]").as_str()]);
             }
-            Part::Entry { comment, settings } => write_entry(&mut roff, &comment, &settings),
+            Part::Entry { comment, settings } => write_entry(&mut roff, comment, settings, begins_section),
         }
+        begins_section = matches!(part, Part::Section(_));
     }
-    roff.control("SH", ["SEE ALSO"]).text([bold("comfy-guard"), roman("(8), "), bold("comfy-guard-check"), roman("(8)")]);
+    roff.control("SH", ["SEE ALSO"]).text([
+        bold("comfy-guard"),
+        roman("(8), "),
+        bold("comfy-guard-check"),
+        roman("(8)"),
+    ]);
     roff
 }
 
-fn write_entry(roff: &mut Roff, comment: &[&str], settings: &[Setting<'_>]) {
-    if settings.is_empty() {
+fn write_entry(roff: &mut Roff, comment: &[&str], settings: &[Setting<'_>], begins_section: bool) {
+    // Directly below a heading there is no paragraph to end.
+    if settings.is_empty() && !begins_section {
         roff.control("PP", []);
     }
     for (number, setting) in settings.iter().enumerate() {
@@ -127,7 +137,7 @@ mod tests {
 
     #[test]
     fn every_key_of_the_template_is_on_the_page_with_its_explanation() {
-        let page = page("test").render();
+        let page = page(["comfy-guard.toml", "5", "2026-01-31", "test", "test"]).render();
         let mut keys = 0;
         for part in parts(TEMPLATE) {
             let Part::Entry { comment, settings } = part else { continue };
