@@ -20,7 +20,7 @@ def do_a_job(guest, prefix: str) -> None:
 
 def test_five_commands_from_a_bare_box_to_a_job(new_container, capsys):
     box = new_container()
-    packages.put_repository(box)
+    add = packages.put_repository(box)
     seconds, steps = Stopwatch(), []
 
     def type_(*line: str) -> str:
@@ -28,7 +28,8 @@ def test_five_commands_from_a_bare_box_to_a_job(new_container, capsys):
         steps.append((line[0] if len(line) == 1 else " ".join(line), seconds()))
         return said.stdout
 
-    type_(packages.ADD)
+    for line in add:
+        type_(line)
     type_("apt-get", "install", "--yes", "comfy-guard")
     # ComfyUI was put there by root; that its folders are its user's is part of ComfyUI's own installation.
     packages.give_comfyui_its_folders(box)

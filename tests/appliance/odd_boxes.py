@@ -20,8 +20,9 @@ def build_image(root) -> None:
     """The package installed by apt in a folder that nothing has booted."""
     target = root / packages.REPOSITORY.lstrip("/")
     target.parent.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["cp", "-a", str(packages.repository(packages.package())), str(target)], check=True)
-    in_chroot(root, f"{packages.ADD} && apt-get install --yes --quiet comfy-guard && cd /opt/comfyui && chown -R comfyui: input output temp user custom_nodes models")
+    subprocess.run(["cp", "-a", str(packages.repository()), str(target)], check=True)
+    add = "\n".join(packages.to_type())
+    in_chroot(root, f"{add}\napt-get install --yes --quiet comfy-guard\ncd /opt/comfyui && chown -R comfyui: input output temp user custom_nodes models")
 
 
 def test_image_built_without_systemd_makes_its_own_certificate_at_its_first_boot(new_container):

@@ -57,8 +57,9 @@ def test_killed_supervisor_comes_back_the_port_stays_and_leftovers_are_gone(box)
     assert {kind for kind in load.seen if isinstance(kind, int)} <= {200, 503}, load.seen
 
 
-def test_killed_gateway_and_comfyui_are_the_guards_own_affair(box):
+def test_killed_gateway_and_comfyui_are_the_guards_own_affair(container):
     """systemd has nothing to do: the supervisor starts them again."""
+    box = container
     restarts = box.unit("NRestarts")
     for role in ("gateway", "sensor", "comfyui"):
         before = box.pids()

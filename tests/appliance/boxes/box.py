@@ -117,21 +117,26 @@ class Box:
     def serve(self, key: str, within: float = 40) -> Guest:
         """Sets the key, starts the unit, and waits until guests are served."""
         self.run("comfy-guard", "set-key", "--stdin", stdin=key)
-        self.run("systemctl", "start", "comfy-guard.service")
+        self.run("systemctl", "start", "--no-block", "comfy-guard.service")
         return self.until_served(key, within)
 
     def until_served(self, key: str | None, within: float = 40, named: bool = True) -> Guest:
-        guest = self.guest(key, named)
-        until(guest.healthy, within * self.patience, f"{self.name} serves: {self.sh('systemctl status comfy-guard | tail -20', check=False).stdout}", every=0.1)
+        ends = within * self.patience
+        try:
+            until(lambda: self.run("comfy-guard", "ca", check=False).returncode == 0, ends, "the box has an authority", every=0.1)
+            guest = self.guest(key, named)
+            until(guest.healthy, ends, f"{self.name} serves", every=0.1)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.journal('-u', 'comfy-guard', '-n', '40')}") from None
         return guest
 
     # --- ComfyUI from the inside ------------------------------------------------------------------------------------
 
     def order(self, code: str, within: float = 30) -> dict:
         """Has the hostile custom node run this Python in a child of ComfyUI's; its exit code (`rc`), `out` and `err`."""
-        name = uuid.uuid4().hex
-        self.put(f"/opt/comfyui/custom_nodes/orders/{name}.py.new", code)
-        self.sh(f"cd /opt/comfyui/custom_nodes/orders && mv {name}.py.new {name}.py")
+        orders, name = "/opt/comfyui/custom_nodes/orders", uuid.uuid4().hex
+        # Moved into place, so that it is never read half-written.
+        self.sh(f"install -d -o comfyui {orders} && cd {orders} && cat > {name}.new && mv {name}.new {name}.py", stdin=code)
         answer = f"/opt/comfyui/output/{name}.order"
         found = until(lambda: self.sh(f"cat {answer} 2>/dev/null", check=False).stdout, within * self.patience, f"an answer to {code[:200]}", every=0.1)
         return json.loads(found)

@@ -1,6 +1,7 @@
 """A booted container: systemd-nspawn over a throw-away layer on the kept root file system, on a network of its own."""
 
 import contextlib
+import errno
 import fcntl
 import itertools
 import os
@@ -29,6 +30,7 @@ class Container(Box):
             self.number = stack.enter_context(_free_number())
             self.name, self.host, self.outside = f"cgbox{self.number}", f"10.213.{self.number}.2", f"10.213.{self.number}.1"
             self.listens_at = self.outside
+            self.group = stack.enter_context(_control_group(self.name))
             self.root = stack.enter_context(layer(rootfs("container", self.suite), self.name))
             if self.prepare:
                 self.prepare(self.root)
@@ -44,7 +46,10 @@ class Container(Box):
     def _boot(self) -> None:
         self.log = kept.KEPT / f"{self.name}.log"
         line = ["systemd-nspawn", f"--directory={self.root}", f"--machine={self.name}", "--register=no", "--keep-unit", "--boot", "--quiet", "--console=pipe",
-                "--kill-signal=SIGRTMIN+3", "--private-network", f"--network-veth-extra={self.name}:host0", "--resolv-conf=off", "--timezone=off", "--link-journal=no"]
+                "--kill-signal=SIGRTMIN+3", "--private-network", f"--network-veth-extra={self.name}:host0", "--resolv-conf=off", "--timezone=off", "--link-journal=no",
+                # nspawn refuses these by itself, which a machine's kernel does not.
+                "--system-call-filter=landlock_create_ruleset landlock_add_rule landlock_restrict_self memfd_secret"]
+        line = ["sh", "-ec", 'echo $$ > "$0/cgroup.procs"; exec "$@"', str(self.group), *line]
         with open(self.log, "wb") as log:
             # One hierarchy of control groups, as Debian has it, also where the host still has the mixed one.
             own = {**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"}
@@ -66,7 +71,7 @@ class Container(Box):
 
     def enter(self, line: list[str]) -> list[str]:
         own = [f"{name}={value}" for name, value in ENVIRONMENT.items()]
-        return ["nsenter", "-t", str(self.leader), "-m", "-u", "-i", "-n", "-p", "-r", "-w", "env", "-i", *own, *line]
+        return ["nsenter", "-t", str(self.leader), "-m", "-u", "-i", "-n", "-p", "-C", "-r", "-w", "env", "-i", *own, *line]
 
     def _end(self) -> None:
         if not self.process:
@@ -94,6 +99,33 @@ def layer(below: Path, name: str):
     finally:
         unmount(base / "root")
         kept.remove(base)
+
+
+@contextlib.contextmanager
+def _control_group(name: str):
+    """A group for one container: those that start in the same group would take each other's services for their own."""
+    mounts = (line.split() for line in Path("/proc/self/mounts").read_text().splitlines())
+    root = next(Path(target) for _, target, kind, *_ in mounts if kind == "cgroup2")
+    group = root / name
+    group.mkdir(exist_ok=True)
+    try:
+        yield group
+    finally:
+        # Emptied by the container's end, which the kernel may notice a moment later.
+        for below in sorted(group.rglob("*/"), reverse=True):
+            until(lambda: _remove_group(below), 5, f"{below} is empty")
+        until(lambda: _remove_group(group), 5, f"{group} is empty")
+
+
+def _remove_group(group: Path) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        try:
+            group.rmdir()
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+            return False
+    return True
 
 
 def unmount(path: Path) -> None:

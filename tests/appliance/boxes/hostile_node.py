@@ -27,13 +27,11 @@ def obey(order: Path, answer: Path) -> None:
 
 
 def listen() -> None:
-    seen = set()
     while True:
         for order in (HOME / "custom_nodes/orders").glob("*.py"):
-            answer = HOME / "output" / f"{order.stem}.order"
-            if order not in seen and not answer.exists():
-                seen.add(order)
-                threading.Thread(target=obey, args=(order, answer), daemon=True).start()
+            # Taken before it is carried out: one that ends ComfyUI must not meet the next one.
+            taken = order.rename(order.with_suffix(".taken"))
+            threading.Thread(target=obey, args=(taken, HOME / "output" / f"{order.stem}.order"), daemon=True).start()
         time.sleep(0.1)
 
 

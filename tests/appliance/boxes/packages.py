@@ -12,8 +12,17 @@ from . import kept
 from .box import Box
 
 REPOSITORY = "/srv/comfy-guard"
-ADD = f"echo 'deb [trusted=yes] file:{REPOSITORY} ./' > /etc/apt/sources.list.d/comfy-guard.list && apt-get update --quiet"
 MAKE_REPOSITORY = os.environ.get("T_REPO") or kept.ROOT / "packaging/apt-repository"
+
+
+@cache
+def _scratch() -> tempfile.TemporaryDirectory:
+    return tempfile.TemporaryDirectory(prefix="comfy-guard-packages-")
+
+
+def scratch() -> Path:
+    """A folder that ends with the tests."""
+    return Path(_scratch().name)
 
 
 @cache
@@ -46,7 +55,7 @@ def as_version(number: str, conffile: str = "") -> Path:
 
     The version is added to the end of the program, whose bytes so differ as a new version's would; `conffile` to the end of the configuration.
     """
-    folder = Path(tempfile.mkdtemp(prefix="comfy-guard-package-", dir=kept.KEPT))
+    folder = Path(tempfile.mkdtemp(dir=scratch()))
     tree, made = folder / "tree", folder / f"comfy-guard_{number}_amd64.deb"
     subprocess.run(["dpkg-deb", "-R", str(package()), str(tree)], check=True)
     control = tree / "DEBIAN/control"
@@ -61,28 +70,41 @@ def as_version(number: str, conffile: str = "") -> Path:
 
 
 @cache
-def repository(*debs: Path) -> Path:
-    """A signed repository of these packages, made by packaging/apt-repository; the same folder for every box."""
-    folder = Path(tempfile.mkdtemp(prefix="comfy-guard-repository-", dir=kept.KEPT))
-    done = subprocess.run([str(MAKE_REPOSITORY), str(folder), *map(str, debs)], capture_output=True, text=True)
+def repository(*later: Path) -> Path:
+    """A signed repository of the package under test, made by packaging/apt-repository; with `later` ones added to it, as a publisher does.
+
+    The commands that it says to type are in its file `to-type`, one a line.
+    """
+    folder = scratch() / f"repository-{len(list(scratch().iterdir()))}"
+    if later:
+        # The same key signs it.
+        for part in ("", ".gnupg"):
+            shutil.copytree(f"{repository()}{part}", f"{folder}{part}")
+    done = subprocess.run([str(MAKE_REPOSITORY), str(folder), *map(str, later or [package()])], capture_output=True, text=True,
+                          env={**os.environ, "LOCATION": f"file:{REPOSITORY}"})
     assert done.returncode == 0, done.stderr
+    (folder / "to-type").write_text(done.stdout)
     return folder
 
 
-def put_repository(box: Box, *debs: Path) -> None:
-    """The repository's files, as they would come on a disk; the package under test alone unless others are named."""
-    box.copy_in(repository(*(debs or [package()])), REPOSITORY)
+def put_repository(box: Box, *later: Path) -> list[str]:
+    """The repository's files, as they would come on a disk; what is to be typed."""
+    box.copy_in(repository(*later), REPOSITORY)
+    return to_type()
+
+
+def to_type() -> list[str]:
+    return (repository() / "to-type").read_text().splitlines()
 
 
 def add_repository(box: Box) -> None:
-    """What an administrator types to make the repository known."""
-    put_repository(box)
-    box.sh(ADD)
+    for line in put_repository(box):
+        box.sh(line)
 
 
-def offer(box: Box, *debs: Path) -> None:
-    """These are what the repository has from now on."""
-    put_repository(box, *debs)
+def offer(box: Box, *later: Path) -> None:
+    """The repository has these too from now on."""
+    put_repository(box, *later)
     box.run("apt-get", "update", "--quiet")
 
 
