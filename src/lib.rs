@@ -11,6 +11,8 @@
 //! └─ python main.py …         user comfyui, no capability, no_new_privs: ComfyUI, on a loopback port
 //! ```
 //!
+//! Each closes a sandbox around itself before it works (`sandbox/`; docs/sandbox.md).
+//!
 //! As it looks in `ps -eo user:16,pid,ppid,args`, started by root:
 //!
 //! ```text
@@ -51,6 +53,7 @@
 //! - What passes between the processes: `wire/message.rs`, and who may say it when: `wire/permit.rs`.
 //! - What happens when something dies, stops or is read again: `supervisor/mod.rs`.
 //! - What is between fork and exec: `os/spawn.rs`.
+//! - What each process may ask the kernel for: `sandbox/gateway.rs` and its neighbours.
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests write files, start programs and wait"))]
 
 mod cli;
