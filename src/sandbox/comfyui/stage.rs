@@ -119,10 +119,11 @@ fn grants(stage: &Stage, say: &impl Fn(&str)) -> Vec<Grant> {
     let mut grants = Vec::new();
     let mut grant = |path: &Path, access| grants.push(Grant { path: path.to_owned(), access });
     let read_write = if strict { Access::ReadWrite } else { Access::ReadWriteExecute };
-    for path in &places.made {
-        match fs::create_dir_all(path) {
-            Ok(()) => grant(path, read_write),
-            Err(error) => say(&format!("{} cannot be made for ComfyUI to write to: {error}", path.display())),
+    for path in places.made.iter().chain(&places.provided) {
+        if let Err(error) = fs::create_dir_all(path) {
+            say(&format!("{} cannot be made for ComfyUI: {error}", path.display()));
+        } else if places.made.contains(path) {
+            grant(path, read_write);
         }
     }
     for path in &places.written {
