@@ -8,7 +8,7 @@
 //! │                           owns key file, private key, sessions, listening sockets, children; parses no network byte
 //! ├─ comfy-guard: gateway     user comfy-guard-net, no capability: TLS, HTTP, the decision, login page, proxy, /health
 //! ├─ comfy-guard: sensor      user comfy-guard-net, no capability: will be the only one with the driver's library
-//! └─ python main.py …         user comfyui, no capability, no_new_privs: ComfyUI, on a loopback port
+//! └─ python main.py …         user comfyui, no capability, no_new_privs, in its cage: ComfyUI, on a loopback port
 //! ```
 //!
 //! As it looks in `ps -eo user:16,pid,ppid,args`, started by root:
@@ -34,7 +34,7 @@
 //!    ↑
 //! os  config                               the only room with unsafe; text in, validated values out
 //!    ↑
-//! credential  wire  telemetry              key file, hash, TLS identity, sessions; what is shared; the log
+//! credential  wire  sandbox  telemetry     key file, hash, TLS identity, sessions; what is shared; what each may do; the log
 //!    ↑
 //! supervisor | gateway | sensor            one room per process; they never import each other
 //!    ↑
@@ -50,7 +50,7 @@
 //!   `gateway/auth/forgery.rs`.
 //! - What passes between the processes: `wire/message.rs`, and who may say it when: `wire/permit.rs`.
 //! - What happens when something dies, stops or is read again: `supervisor/mod.rs`.
-//! - What is between fork and exec: `os/spawn.rs`.
+//! - What is between fork and exec: `os/spawn.rs`; between that and ComfyUI: `sandbox/comfyui/stage.rs`.
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests write files, start programs and wait"))]
 
 mod cli;
