@@ -4,6 +4,7 @@
 mod ca;
 mod cage;
 mod check;
+mod documents;
 mod failure;
 mod key_input;
 mod run;
@@ -47,6 +48,8 @@ enum Command {
     Check,
     Ca(ca::Args),
     Sessions(sessions::Args),
+    #[command(hide = true)]
+    Documents(documents::Args),
     /// A role of `run`; started by the supervisor only
     #[command(hide = true)]
     Gateway,
@@ -71,6 +74,7 @@ pub fn main() -> ExitCode {
         Command::Check => check::run(&global),
         Command::Ca(args) => ca::run(&global, &args),
         Command::Sessions(args) => sessions::run(&global, &args),
+        Command::Documents(args) => documents::run(&args),
         Command::Gateway => gateway::run().map_err(|error| Failure::new(Exit::Software, error)),
         Command::Cage(args) => cage::run(args),
         Command::Sensor => sensor::run().map_err(|error| Failure::new(Exit::Software, error)),

@@ -66,6 +66,7 @@ pub(super) const KEYS: &[(&str, Shape)] = &[
     ("comfyui.limits.memory", Shape::Text),
     ("comfyui.limits.cpus", Shape::Decimal),
     ("comfyui.limits.tasks", Shape::Number),
+    ("gpu.library", Shape::Text),
     ("service.user", Shape::Text),
     ("service.network_user", Shape::Text),
     ("state.directory", Shape::Text),
@@ -82,6 +83,7 @@ pub(super) struct Spec {
     pub(super) auth: AuthSpec,
     pub(super) proxy: ProxySpec,
     pub(super) comfyui: ComfyuiSpec,
+    pub(super) gpu: GpuSpec,
     pub(super) service: ServiceSpec,
     pub(super) state: StateSpec,
     pub(super) log: LogSpec,
@@ -208,6 +210,13 @@ impl Default for ComfyuiSpec {
             limits: LimitsSpec::default(),
         }
     }
+}
+
+/// `[gpu]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct GpuSpec {
+    pub(super) library: Option<FilePath>,
 }
 
 /// `[comfyui.limits]`

@@ -7,7 +7,9 @@ use super::file::{AuthSpec, ComfyuiSpec, ListenSpec, ProxySpec, Spec, TlsSpec};
 use super::layers::absolute;
 use super::report::{Finding, Findings, Place, Places};
 use super::values::{Address, FilePath};
-use super::{Auth, Comfyui, Config, Exempt, Limits, Listen, Log, OwnedComfyui, PemPair, Proxy, Service, State, Tls};
+use super::{
+    Auth, Comfyui, Config, Exempt, Gpu, Limits, Listen, Log, OwnedComfyui, PemPair, Proxy, Service, State, Tls,
+};
 use crate::units::Span;
 
 /// What the text means, once `rules` found nothing wrong with it.
@@ -22,6 +24,7 @@ pub(super) fn mean(spec: Spec, places: &Places) -> Result<Config, Findings> {
         auth: auth(spec.auth, &paths),
         proxy: proxy(spec.proxy),
         comfyui: comfyui(spec.comfyui, &paths)?,
+        gpu: Gpu { library: spec.gpu.library.map(|library| paths.resolve("gpu.library", &library)) },
         service: Service { user: spec.service.user.0, network_user: spec.service.network_user.0 },
         state: State { directory: paths.resolve("state.directory", &spec.state.directory) },
         log: Log { level: spec.log.level, access: spec.log.access },

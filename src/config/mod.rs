@@ -81,6 +81,8 @@ pub(crate) struct Config {
     pub(crate) proxy: Proxy,
     /// `[comfyui]`
     pub(crate) comfyui: Comfyui,
+    /// `[gpu]`
+    pub(crate) gpu: Gpu,
     /// `[service]`
     pub(crate) service: Service,
     /// `[state]`
@@ -206,6 +208,13 @@ pub(crate) struct Limits {
     pub(crate) cpus: Option<Processors>,
     /// Processes and threads.
     pub(crate) tasks: u32,
+}
+
+/// `[gpu]`: how the truth about the GPU is had.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Gpu {
+    /// The driver's library (NVML); none: looked for in the usual places.
+    pub(crate) library: Option<PathBuf>,
 }
 
 /// `[service]`: the users of the guard's own processes, where it may switch users.

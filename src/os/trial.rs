@@ -1,5 +1,7 @@
 //! For tests: one act in a child process of its own, as a sandbox would see it, and what became of it.
 
+pub(crate) mod acts;
+
 use std::io;
 
 use nix::sys::wait::{WaitStatus, waitpid};
@@ -19,11 +21,17 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
-    /// Refused by a rule.
+    /// SIGSYS.
+    pub(crate) const KILLED_BY_FILTER: Self = Self::Killed(libc::SIGSYS);
+    /// SIGABRT.
+    pub(crate) const ABORTED: Self = Self::Killed(libc::SIGABRT);
+    /// EPERM.
     pub(crate) const NOT_PERMITTED: Self = Self::Errno(libc::EPERM);
-    /// As if the kernel had no such call.
+    /// EACCES.
+    pub(crate) const ACCESS_DENIED: Self = Self::Errno(libc::EACCES);
+    /// ENOSYS.
     pub(crate) const NO_SUCH_CALL: Self = Self::Errno(libc::ENOSYS);
-    /// Let through: the kernel itself looked at a descriptor that is not open.
+    /// EBADF: let through, and the kernel itself looked at a descriptor that is not open.
     pub(crate) const BAD_DESCRIPTOR: Self = Self::Errno(libc::EBADF);
 }
 
@@ -34,6 +42,14 @@ pub(crate) fn call(enter: impl FnOnce() -> io::Result<()>, name: &str, arguments
     let [a, b, c, d] = arguments;
     // SAFETY: the child ends after it, and no argument is an address of this process.
     in_child(enter, || unsafe { libc::syscall(number, a, b, c, d) })
+}
+
+/// Something to try; negative when it failed.
+pub(crate) type Act = fn() -> libc::c_long;
+
+/// What filters and fences ask for before they can be entered.
+pub(crate) fn no_new_privs() -> io::Result<()> {
+    Ok(nix::sys::prctl::set_no_new_privs()?)
 }
 
 const NOT_ENTERED: i32 = 200;

@@ -30,6 +30,8 @@ pub(crate) struct Comfyui {
     tail: Tail,
     life: Life,
     in_a_row: u32,
+    /// Why it is not running, or did not run before; none since it serves.
+    trouble: Option<String>,
 }
 
 #[derive(Debug)]
@@ -55,7 +57,7 @@ impl Comfyui {
         group: Option<Group>,
     ) -> Self {
         let life = Life::Down { start_at: Instant::now(), first: true };
-        Self { settings, max_upload, account, group, tail: Tail::default(), life, in_a_row: 0 }
+        Self { settings, max_upload, account, group, tail: Tail::default(), life, in_a_row: 0, trouble: None }
     }
 
     /// Its process.
@@ -141,6 +143,7 @@ impl Comfyui {
             && answering == Answering::Yes
         {
             *served = Some(now);
+            self.trouble = None;
             tracing::info!(pid = %pid, "ComfyUI serves");
         }
     }
@@ -176,6 +179,7 @@ impl Comfyui {
                 }
                 self.in_a_row = in_a_row;
                 self.life = Life::Down { start_at: now + after, first: false };
+                self.trouble = Some(short(&why));
             }
             Next::GiveUp => {
                 tracing::error!(
@@ -236,14 +240,24 @@ impl Comfyui {
         matches!(self.life, Life::Gone)
     }
 
+    /// Why it does not serve, where it has ended or could not be started.
+    pub(crate) fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
+    }
+
     /// What the gateway is told.
     pub(crate) fn state(&self) -> ProcessState {
         match &self.life {
             Life::Up { served_since: Some(_), .. } => ProcessState::Running,
             Life::Up { .. } | Life::Down { first: true, .. } => ProcessState::Starting,
             Life::Down { .. } => ProcessState::Restarting,
-            Life::Failed { why } => ProcessState::Failed { why: why.chars().take(500).collect() },
+            Life::Failed { why } => ProcessState::Failed { why: short(why) },
             Life::Ending { .. } | Life::Gone => ProcessState::Stopping,
         }
     }
+}
+
+/// Fit for a status line and a message to the gateway: a traceback's last line can be long.
+fn short(why: &str) -> String {
+    why.chars().take(500).collect()
 }

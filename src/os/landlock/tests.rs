@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::*;
-use crate::os::trial::{Outcome, in_child};
+use crate::os::trial::{Outcome, acts, in_child, no_new_privs};
 
 const DENIED: Outcome = Outcome::Errno(libc::EACCES);
 
@@ -24,7 +24,7 @@ fn open(fence: &Fence, path: &Path, flags: i32) -> Outcome {
 
 fn within(fence: &Fence, act: impl FnOnce() -> i64) -> Outcome {
     let enter = || {
-        nix::sys::prctl::set_no_new_privs()?;
+        no_new_privs()?;
         fence.enter()
     };
     in_child(enter, act)
@@ -105,22 +105,9 @@ fn tcp_goes_to_the_granted_port_only() {
     let [granted, other] = [0, 1].map(|n: usize| listeners[n].local_addr().unwrap().port());
     let rules = Rules { connect: Some(vec![granted]), bind: Some(Vec::new()), ..Rules::default() };
     let fence = Fence::prepare(&rules).unwrap();
-    let call = |port: u16, number| {
-        let address = libc::sockaddr_in {
-            sin_family: libc::AF_INET as u16,
-            sin_port: port.to_be(),
-            sin_addr: libc::in_addr { s_addr: u32::from(std::net::Ipv4Addr::LOCALHOST).to_be() },
-            sin_zero: [0; 8],
-        };
-        // SAFETY: an address and its length, outliving the calls.
-        within(&fence, || unsafe {
-            let socket = libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0);
-            libc::syscall(number, socket, &raw const address, size_of_val(&address))
-        })
-    };
-    assert_eq!(call(granted, libc::SYS_connect), Outcome::Done);
-    assert_eq!(call(other, libc::SYS_connect), DENIED);
-    assert_eq!(call(0, libc::SYS_bind), DENIED);
+    assert_eq!(within(&fence, || acts::connect(granted)), Outcome::Done);
+    assert_eq!(within(&fence, || acts::connect(other)), DENIED);
+    assert_eq!(within(&fence, acts::bind_any_port), DENIED);
 }
 
 #[test]

@@ -19,6 +19,7 @@ pub(crate) struct Denial {
     /// Whether newer architectures do without them; else an unknown name is an error.
     pub(crate) legacy: bool,
     /// What they would be misused for.
+    #[cfg_attr(not(test), allow(dead_code, reason = "for whoever reads the table, and for the test that asks for it"))]
     pub(crate) why: &'static str,
 }
 

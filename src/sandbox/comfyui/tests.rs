@@ -181,3 +181,13 @@ fn the_tables_refuse_what_they_list() {
     // MPTCP, which not every kernel has.
     assert_eq!(call(|| strict.enter(), "socket", socket(AF_INET, SOCK_STREAM, 262)), refused);
 }
+
+#[test]
+fn every_line_of_the_tables_has_a_reason() {
+    for denial in denied::STANDARD.iter().chain(denied::CONNECTIONS) {
+        assert!(denial.why.len() >= 4, "{denial:?}");
+    }
+    for rule in known::STRICT.rules {
+        assert!(rule.why.len() >= 4, "{rule:?}");
+    }
+}

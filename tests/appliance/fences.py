@@ -1,0 +1,59 @@
+"""Landlock and AppArmor on an installed box: in force, said so, and each seen to refuse what nothing else refuses."""
+
+import json
+
+import pytest
+
+# Root's, and open to everybody: no mode of a file stands in the way.
+BY_APPARMOR = "/boot/open-to-all"
+# ComfyUI's own by mode and by the unit's rules, and in none of the folders that the configuration lets it write to.
+BY_LANDLOCK = "/opt/comfyui/not-writable"
+
+AS_COMFYUI = ["setpriv", "--reuid", "comfyui", "--regid", "comfyui", "--clear-groups"]
+
+
+def log_lines(box) -> dict[str, str]:
+    """The line that each process has in the log about its fences, of this start."""
+    lines = [line.partition("]: ")[2] for line in box.journal("-t", "comfy-guard", f"_PID={box.pids()['supervisor']}").splitlines()]
+    return {role: next((line for line in lines if "sandbox" in line and role in line.lower()), "") for role in ("gateway", "sensor", "comfyui")}
+
+
+def test_the_log_says_what_is_in_force(box):
+    said = log_lines(box)
+    for role in ("gateway", "comfyui"):
+        assert "Landlock" in said[role] and "seccomp" in said[role], said
+    assert "seccomp" in said["sensor"], said
+
+
+def test_landlock_refuses_comfyui_what_modes_allow(box):
+    box.sh(f"mkdir -p {BY_LANDLOCK} && chown comfyui: {BY_LANDLOCK}")
+    box.run(*AS_COMFYUI, "touch", f"{BY_LANDLOCK}/by-mode")
+    told = box.order(f"open({BY_LANDLOCK + '/mine'!r}, 'w').close(); print('DID')")
+    assert "PermissionError" in told["err"] and "DID" not in told["out"], told
+    # And what it is meant to write to goes on working.
+    assert box.order("open('/opt/comfyui/output/mine', 'w').close(); print('DID')")["out"] == "DID\n"
+    box.sh(f"rm -r {BY_LANDLOCK} /opt/comfyui/output/mine")
+
+
+@pytest.mark.machine
+def test_apparmor_is_enforced_on_every_process(machine):
+    profiles = json.loads(machine.out("aa-status", "--json"))
+    assert profiles["profiles"]["comfy-guard"] == "enforce"
+    for role, pid in machine.pids().items():
+        assert machine.get(f"/proc/{pid}/attr/current").strip() == "comfy-guard (enforce)", role
+    # Commands that root types are not bound by it.
+    assert machine.out("sh", "-c", "cat /proc/self/attr/current") == "unconfined"
+
+
+@pytest.mark.machine
+def test_apparmor_refuses_comfyui_what_modes_allow(machine):
+    machine.put(BY_APPARMOR, "text")
+    machine.run(*AS_COMFYUI, "cat", BY_APPARMOR)
+    told = machine.order(f"print(open({BY_APPARMOR!r}).read(), 'DID')")
+    assert "PermissionError" in told["err"], told
+    denied = machine.run("journalctl", "-k", "--no-pager").stdout + machine.run("journalctl", "--no-pager", "_TRANSPORT=audit").stdout
+    assert f'apparmor="DENIED" operation="open" profile="comfy-guard" name="{BY_APPARMOR}"' in denied.replace(" class=\"file\"", "")
+    # A day's work of the guard and ComfyUI is not in that list.
+    others = [line for line in denied.splitlines() if 'apparmor="DENIED"' in line and BY_APPARMOR not in line]
+    assert others == []
+    machine.run("rm", BY_APPARMOR)
