@@ -7,7 +7,7 @@
 //! comfy-guard run             SUPERVISOR  user comfy-guard, three capabilities (SETUID, SETGID, KILL);
 //! │                           owns key file, private key, sessions, listening sockets, children; parses no network byte
 //! ├─ comfy-guard: gateway     user comfy-guard-net, no capability: TLS, HTTP, the decision, login page, proxy, /health
-//! ├─ comfy-guard: sensor      user comfy-guard-net, no capability: will be the only one with the driver's library
+//! ├─ comfy-guard: sensor      user comfy-guard-net, no capability: the only one with the driver's library in it
 //! └─ python main.py …         user comfyui, no capability, no_new_privs: ComfyUI, on a loopback port
 //! ```
 //!
@@ -34,7 +34,7 @@
 //!    ↑
 //! os  config                               the only room with unsafe; text in, validated values out
 //!    ↑
-//! credential  wire  telemetry              key file, hash, TLS identity, sessions; what is shared; the log
+//! credential  wire  sandbox  telemetry     key file, hash, TLS identity, sessions; what is shared; who may call what; the log
 //!    ↑
 //! supervisor | gateway | sensor            one room per process; they never import each other
 //!    ↑
@@ -58,6 +58,7 @@ mod config;
 mod credential;
 mod gateway;
 mod os;
+mod sandbox;
 mod secret;
 mod sensor;
 mod supervisor;

@@ -2,7 +2,9 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a person at a terminal reads these")]
 
 mod ca;
+mod cage;
 mod check;
+mod documents;
 mod failure;
 mod key_input;
 mod run;
@@ -46,12 +48,17 @@ enum Command {
     Check,
     Ca(ca::Args),
     Sessions(sessions::Args),
+    #[command(hide = true)]
+    Documents(documents::Args),
     /// A role of `run`; started by the supervisor only
     #[command(hide = true)]
     Gateway,
     /// A role of `run`; started by the supervisor only
     #[command(hide = true)]
     Sensor,
+    /// The last step before ComfyUI; started by the supervisor only
+    #[command(hide = true)]
+    Cage(cage::Args),
 }
 
 /// The program. Every command and every role of the guard comes through here.
@@ -67,7 +74,9 @@ pub fn main() -> ExitCode {
         Command::Check => check::run(&global),
         Command::Ca(args) => ca::run(&global, &args),
         Command::Sessions(args) => sessions::run(&global, &args),
+        Command::Documents(args) => documents::run(&args),
         Command::Gateway => gateway::run().map_err(|error| Failure::new(Exit::Software, error)),
+        Command::Cage(args) => cage::run(args),
         Command::Sensor => sensor::run().map_err(|error| Failure::new(Exit::Software, error)),
     };
     match done {
