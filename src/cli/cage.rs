@@ -19,6 +19,8 @@ pub(crate) struct Args {
     #[arg(long)]
     make: Vec<PathBuf>,
     #[arg(long)]
+    provide: Vec<PathBuf>,
+    #[arg(long)]
     write: Vec<PathBuf>,
     #[arg(long)]
     read: Vec<PathBuf>,
@@ -39,7 +41,13 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
     let mut command = args.command.into_iter();
     let stage = Stage {
         cage: args.level,
-        places: Places { made: args.make, written: args.write, read: args.read, executed: args.execute },
+        places: Places {
+            made: args.make,
+            provided: args.provide,
+            written: args.write,
+            read: args.read,
+            executed: args.execute,
+        },
         port: args.port,
         directory: args.directory,
         program: command.next().map(PathBuf::from).unwrap_or_default(),

@@ -20,7 +20,6 @@ const KNOWN: ABI = ABI::V7;
 const TCP: &str = "TCP";
 
 /// What is allowed at a path and below it.
-#[allow(dead_code, reason = "most of it is for ComfyUI's cage")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
     /// Read files, list directories.
@@ -181,7 +180,6 @@ impl Fence {
     }
 
     /// Granted paths that are not there.
-    #[allow(dead_code, reason = "for ComfyUI's cage, whose paths the configuration names")]
     pub(crate) fn missing(&self) -> &[PathBuf] {
         &self.missing
     }

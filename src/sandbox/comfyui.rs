@@ -18,7 +18,7 @@ pub(crate) use stage::{CageError, Stage, enter};
 
 /// Below ComfyUI's base directory: what it writes in any case.
 const WRITTEN: &[&str] = &["input", "output", "temp", "user"];
-/// And what it installs, for which `strict` has no right.
+/// And what it installs. For that `strict` has no right; but without the second one ComfyUI does not start.
 const INSTALLED: &[&str] = &["models", "custom_nodes"];
 /// Where programs keep what they can make again: XDG, Triton, CUDA.
 const CACHES: &[&str] = &[".cache", ".triton", ".nv"];
@@ -49,6 +49,8 @@ const TOLD: &[&str] = &["/proc", "/sys"];
 pub(crate) struct Places {
     /// Written to, and made where they are missing, as ComfyUI would make them.
     pub(crate) made: Vec<PathBuf>,
+    /// Made where they are missing, and not written to.
+    pub(crate) provided: Vec<PathBuf>,
     /// Written to.
     pub(crate) written: Vec<PathBuf>,
     /// Read; only where the cage is strict.
@@ -66,13 +68,16 @@ pub(crate) fn places(settings: &OwnedComfyui, environment: &[(OsString, OsString
     let base = option("--base-directory").unwrap_or_else(|| directory.clone());
     let strict = settings.cage == Cage::Strict;
     let mut places = Places::default();
-    for name in WRITTEN.iter().chain(if strict { &[] } else { INSTALLED }) {
+    let installed: Vec<PathBuf> = INSTALLED.iter().map(|name| base.join(name)).collect();
+    for name in WRITTEN {
         let flag = format!("--{name}-directory");
         let told = option(&flag);
         // main.py makes a folder of its own in the one that it is told for what is temporary.
         let told = if *name == "temp" { told.map(|parent| parent.join("temp")) } else { told };
         places.made.push(told.unwrap_or_else(|| base.join(name)));
     }
+    // The database stays beside the code, wherever the base directory is.
+    places.made.extend((base != *directory).then(|| directory.join("user")));
     if option("--front-end-version").is_some() && !strict {
         places.made.push(directory.join("web_custom_versions"));
     }
@@ -90,13 +95,16 @@ pub(crate) fn places(settings: &OwnedComfyui, environment: &[(OsString, OsString
     places.made.extend(CACHE_VARIABLES.iter().filter_map(|name| variable(name)).filter(absolute).map(Path::to_owned));
     places.written.extend(SHARED.iter().map(PathBuf::from));
     places.written.extend(settings.writable.iter().cloned());
-    if strict {
+    if !strict {
+        places.made.extend(installed);
+    } else {
+        places.provided.clone_from(&installed);
         places.read.extend(TOLD.iter().map(PathBuf::from));
-        places.read.push(base.join("models"));
         places.read.extend(["--front-end-root", "--extra-model-paths-config"].into_iter().filter_map(option));
         places.read.extend(settings.readable.iter().cloned());
         places.executed.extend(SYSTEM.iter().map(PathBuf::from));
-        places.executed.extend([directory.clone(), base.join("custom_nodes")]);
+        places.executed.push(directory.clone());
+        places.executed.extend(installed);
         // A virtual environment: bin/python in it.
         places.executed.extend(settings.python.parent().and_then(Path::parent).map(Path::to_owned));
     }

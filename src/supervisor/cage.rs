@@ -78,8 +78,9 @@ pub(super) fn describe(limits: Limits, own_user: bool, held: Option<Held>) -> St
 
 /// The hidden command that closes the cage and becomes ComfyUI (`cli/cage.rs` reads it).
 pub(super) fn command_line(settings: &OwnedComfyui, places: &Places, arguments: Vec<OsString>) -> Vec<OsString> {
-    let lists: [(&str, &[PathBuf]); 4] = [
+    let lists: [(&str, &[PathBuf]); 5] = [
         ("--make", &places.made),
+        ("--provide", &places.provided),
         ("--write", &places.written),
         ("--read", &places.read),
         ("--execute", &places.executed),

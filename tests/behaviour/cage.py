@@ -84,6 +84,16 @@ def test_limits_are_comfyuis_own(any_level):
     assert files == min(65536, most)
 
 
+def test_the_guards_precedence_stays_with_the_guard():
+    """What a unit's Nice= and OOMScoreAdjust= give is not for what is guarded."""
+    # Less than one's own score takes a capability that root may lack in a container.
+    with caged("standard", launcher=["sh", "-c", 'echo -500 >/proc/self/oom_score_adj; renice -n -5 -p $$ >&2; exec "$@"', "sh"]) as cage:
+        supervisor = cage.guard.pids()["supervisor"]
+        assert procs.read(supervisor, "oom_score_adj").strip() in (b"-500", b"0") and procs.stat(supervisor)[16] == "-5"
+        assert cage.does("result = open('/proc/self/oom_score_adj').read().strip()") == "0"
+        assert cage.does("import os; result = os.getpriority(os.PRIO_PROCESS, 0)") == 0
+
+
 # --- files ------------------------------------------------------------------------------------------------------------
 
 WRITE = "import os\npath = {path!r}\nos.makedirs(os.path.dirname(path), exist_ok=True)\nopen(path, 'w').write('x')\nresult = open(path).read()"

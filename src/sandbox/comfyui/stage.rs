@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use super::{Places, denied, devices, known};
 use crate::config::Cage;
 use crate::os::landlock::{Access, Fence, Grant, LandlockError, Rules};
+use crate::os::process;
 use crate::os::seccomp::{Filter, SeccompError};
 use crate::os::spawn::{self, SpawnError};
 
@@ -70,6 +71,10 @@ pub(crate) enum CageError {
 pub(crate) fn enter(stage: &Stage, say: impl Fn(&str)) -> Result<Infallible, CageError> {
     std::env::set_current_dir(&stage.directory)
         .map_err(|source| CageError::Directory { path: stage.directory.clone(), source })?;
+    // The guard may be dear to its unit (Nice=, OOMScoreAdjust=); that is not meant for what it guards.
+    if let Err(error) = process::give_up_precedence() {
+        say(&format!("ComfyUI keeps the guard's precedence: {error}"));
+    }
     match stage.cage {
         Cage::Off => say("ComfyUI's cage: off"),
         Cage::Standard | Cage::Strict => close(stage, &say)?,
@@ -101,6 +106,9 @@ fn close(stage: &Stage, say: &impl Fn(&str)) -> Result<(), CageError> {
     for filter in &filters {
         filter.enter().map_err(refused("the system call filter (seccomp)"))?;
     }
+    if fence.in_force().kinds.is_empty() {
+        say("this kernel has no Landlock: ComfyUI reads and writes wherever its user may");
+    }
     say(&format!("ComfyUI's cage: {}; {}; {}", stage.cage.name(), calls(&filters, strict), fence.in_force()));
     Ok(())
 }
@@ -119,10 +127,11 @@ fn grants(stage: &Stage, say: &impl Fn(&str)) -> Vec<Grant> {
     let mut grants = Vec::new();
     let mut grant = |path: &Path, access| grants.push(Grant { path: path.to_owned(), access });
     let read_write = if strict { Access::ReadWrite } else { Access::ReadWriteExecute };
-    for path in &places.made {
-        match fs::create_dir_all(path) {
-            Ok(()) => grant(path, read_write),
-            Err(error) => say(&format!("{} cannot be made for ComfyUI to write to: {error}", path.display())),
+    for path in places.made.iter().chain(&places.provided) {
+        if let Err(error) = fs::create_dir_all(path) {
+            say(&format!("{} cannot be made for ComfyUI: {error}", path.display()));
+        } else if places.made.contains(path) {
+            grant(path, read_write);
         }
     }
     for path in &places.written {
