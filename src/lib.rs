@@ -7,9 +7,11 @@
 //! comfy-guard run             SUPERVISOR  user comfy-guard, three capabilities (SETUID, SETGID, KILL);
 //! │                           owns key file, private key, sessions, listening sockets, children; parses no network byte
 //! ├─ comfy-guard: gateway     user comfy-guard-net, no capability: TLS, HTTP, the decision, login page, proxy, /health
-//! ├─ comfy-guard: sensor      user comfy-guard-net, no capability: will be the only one with the driver's library
-//! └─ python main.py …         user comfyui, no capability, no_new_privs: ComfyUI, on a loopback port
+//! ├─ comfy-guard: sensor      user comfy-guard-net, no capability: the only one with the driver's library in it
+//! └─ python main.py …         user comfyui, no capability, no_new_privs, in its cage: ComfyUI, on a loopback port
 //! ```
+//!
+//! Each closes a sandbox around itself before it works (`sandbox/`; docs/sandbox.md).
 //!
 //! As it looks in `ps -eo user:16,pid,ppid,args`, started by root:
 //!
@@ -34,7 +36,7 @@
 //!    ↑
 //! os  config                               the only room with unsafe; text in, validated values out
 //!    ↑
-//! credential  wire  telemetry              key file, hash, TLS identity, sessions; what is shared; the log
+//! credential  wire  sandbox  telemetry     key file, hash, TLS identity, sessions; what is shared; who may call what; the log
 //!    ↑
 //! supervisor | gateway | sensor            one room per process; they never import each other
 //!    ↑
@@ -50,7 +52,8 @@
 //!   `gateway/auth/forgery.rs`.
 //! - What passes between the processes: `wire/message.rs`, and who may say it when: `wire/permit.rs`.
 //! - What happens when something dies, stops or is read again: `supervisor/mod.rs`.
-//! - What is between fork and exec: `os/spawn.rs`.
+//! - What is between fork and exec: `os/spawn.rs`; between that and ComfyUI: `sandbox/comfyui/stage.rs`.
+//! - What each process may ask the kernel for: `sandbox/gateway.rs` and its neighbours.
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests write files, start programs and wait"))]
 
 mod cli;
@@ -58,6 +61,7 @@ mod config;
 mod credential;
 mod gateway;
 mod os;
+mod sandbox;
 mod secret;
 mod sensor;
 mod supervisor;

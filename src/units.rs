@@ -117,6 +117,54 @@ impl fmt::Display for Bytes {
     }
 }
 
+/// A number of processors, written as a number (`2`, `1.5`); kept in thousandths.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Processors(pub(crate) u32);
+
+impl Processors {
+    /// A number that a person wrote, where it is one that can be meant.
+    fn of(number: f64) -> Option<Self> {
+        let thousandths = (number * 1000.0).round();
+        // More than 65,536 processors has no machine; the bound also makes the cast exact. NaN is in no range.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded by the range")]
+        (0.0..=65_536_000.0).contains(&thousandths).then_some(Self(thousandths as u32))
+    }
+}
+
+impl fmt::Display for Processors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", f64::from(self.0) / 1000.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Processors {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Number;
+        impl de::Visitor<'_> for Number {
+            type Value = Processors;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number of processors, such as 2 or 1.5")
+            }
+
+            fn visit_f64<E: de::Error>(self, number: f64) -> Result<Processors, E> {
+                Processors::of(number).ok_or_else(|| E::invalid_value(de::Unexpected::Float(number), &self))
+            }
+
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Processors, E> {
+                let exact = i32::try_from(number).ok().and_then(|number| Processors::of(f64::from(number)));
+                exact.ok_or_else(|| E::invalid_value(de::Unexpected::Signed(number), &self))
+            }
+
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Processors, E> {
+                let exact = u32::try_from(number).ok().and_then(|number| Processors::of(f64::from(number)));
+                exact.ok_or_else(|| E::invalid_value(de::Unexpected::Unsigned(number), &self))
+            }
+        }
+        from.deserialize_any(Number)
+    }
+}
+
 /// Splits `rest` into its leading digits, the letters behind them and what is left.
 fn leading_part<'a>(whole: &str, rest: &'a str) -> Result<(u64, &'a str, &'a str), UnitError> {
     let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
@@ -195,6 +243,24 @@ mod tests {
         assert_eq!("1 GiB".parse(), Ok(Bytes(1 << 30)));
         assert!("12".parse::<Bytes>().is_err());
         assert!("1MB2".parse::<Bytes>().is_err());
+    }
+
+    #[test]
+    fn processors_are_whole_or_not() {
+        let read = |text: &str| {
+            let table: Result<std::collections::BTreeMap<String, Processors>, _> =
+                toml::from_str(&format!("n = {text}"));
+            table.map(|table| table["n"])
+        };
+        for (text, thousandths) in [("2", 2000), ("1.5", 1500), ("0.25", 250), ("0", 0)] {
+            let number = read(text).unwrap();
+            assert_eq!(number, Processors(thousandths));
+            assert_eq!(number.to_string(), text);
+        }
+        for text in ["-1", "-0.5", "nan", "inf", "1e9", "99999999999", "\"2\""] {
+            let told = read(text).unwrap_err().to_string();
+            assert!(told.contains("a number of processors, such as 2 or 1.5"), "{told}");
+        }
     }
 
     proptest! {

@@ -98,6 +98,7 @@ const HOMES: &[(&str, &[&str], &str)] = &[
     ("sd_notify", &["os/"], "one object owns what the service manager is told"),
     ("seccompiler", &["os/"], "filters are loaded in one room"),
     ("landlock", &["os/"], "filters are loaded in one room"),
+    ("syscalls", &["os/"], "names of system calls become numbers where filters are loaded"),
     ("clap", &["cli/"], "only commands are typed"),
     ("clap_complete", &["cli/documents.rs"], "completions are made in one place"),
     ("clap_mangen", &["cli/documents.rs", "cli/documents/"], "the manual is made in one place"),

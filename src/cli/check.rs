@@ -124,6 +124,12 @@ fn comfyui(config: &Config, report: &mut Report) {
             report.lacks.push(Lack::NoMain { key, path: main });
         }
     }
+    // A start leaves them out and says so: Landlock can name only what is there.
+    for (key, paths) in [("comfyui.writable", &owned.writable), ("comfyui.readable", &owned.readable)] {
+        for path in paths.iter().filter(|path| !path.exists()) {
+            report.warnings.push(format!("{key}: {} is not there; make it, for ComfyUI's user", path.display()));
+        }
+    }
     let key = "comfyui.python";
     if let Some(metadata) = reach(key, &owned.python, report) {
         if !metadata.is_file() {
@@ -229,6 +235,7 @@ mod tests {
             ("TLS__PRIVATE_KEY", "/nowhere/key.pem"),
             ("SERVICE__USER", "nobody-has-this-name"),
             ("COMFYUI__GROUPS", "no-such-group"),
+            ("COMFYUI__WRITABLE", "/nowhere/out,/tmp"),
         ];
         let (lacks, warnings) = examined(&variables, &further);
         for line in [
@@ -242,6 +249,10 @@ mod tests {
         assert!(
             about_users.contains("service.user: there is no user \"nobody-has-this-name\"; make it with"),
             "{about_users}"
+        );
+        assert!(
+            warnings.contains("comfyui.writable: /nowhere/out is not there") && !warnings.contains("/tmp is"),
+            "{warnings}"
         );
         assert!(warnings.contains("comfyui.groups: there is no group \"no-such-group\""), "{warnings}");
     }

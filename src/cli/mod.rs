@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a person at a terminal reads these")]
 
 mod ca;
+mod cage;
 mod check;
 mod documents;
 mod failure;
@@ -55,6 +56,9 @@ enum Command {
     /// A role of `run`; started by the supervisor only
     #[command(hide = true)]
     Sensor,
+    /// The last step before ComfyUI; started by the supervisor only
+    #[command(hide = true)]
+    Cage(cage::Args),
 }
 
 /// The program. Every command and every role of the guard comes through here.
@@ -72,6 +76,7 @@ pub fn main() -> ExitCode {
         Command::Sessions(args) => sessions::run(&global, &args),
         Command::Documents(args) => documents::run(&args),
         Command::Gateway => gateway::run().map_err(|error| Failure::new(Exit::Software, error)),
+        Command::Cage(args) => cage::run(args),
         Command::Sensor => sensor::run().map_err(|error| Failure::new(Exit::Software, error)),
     };
     match done {

@@ -5,11 +5,14 @@ use std::path::PathBuf;
 use super::{Exit, Failure, Global};
 use crate::config::{self, Sources};
 use crate::credential::phc::{HashError, Phc};
+use crate::os::systemd;
 use crate::secret::Secret;
 use crate::supervisor::{self, KeySource, Orders, StartError};
 use crate::telemetry::output;
 
 const KEY_VARIABLE: &str = "COMFYUI_API_KEY";
+/// The name under which the service manager may give the key: images are provisioned with it before anybody can log in.
+const CREDENTIAL: &str = "comfy-guard.key";
 
 /// Start ComfyUI and guard it, in the foreground, until a signal ends it
 #[derive(Debug, clap::Args)]
@@ -55,7 +58,7 @@ fn key_source(args: Args) -> Result<KeySource, Failure> {
     }
     match std::env::var_os(KEY_VARIABLE) {
         Some(key) => given(std::os::unix::ffi::OsStringExt::into_vec(key), KEY_VARIABLE),
-        None => Ok(KeySource::Configured),
+        None => Ok(KeySource::Configured { credential: systemd::credential(CREDENTIAL) }),
     }
 }
 
@@ -68,7 +71,10 @@ fn exit_of(error: &StartError) -> Exit {
     match error {
         StartError::User(_) => Exit::NoUser,
         StartError::Privilege(_) => Exit::NoPermission,
-        StartError::Listen { .. } | StartError::PassedSockets(_) | StartError::System { .. } => Exit::System,
+        StartError::Sandbox(_)
+        | StartError::Listen { .. }
+        | StartError::PassedSockets(_)
+        | StartError::System { .. } => Exit::System,
         StartError::SocketName(_) => Exit::Config,
         StartError::State { .. } => Exit::CannotCreate,
         StartError::Identity(_) | StartError::Authority(_) | StartError::Key(_) => Exit::Data,

@@ -9,9 +9,10 @@ use serde::Deserialize;
 use super::exempt::{ApiPath, Suffix, Tree, default_never, default_suffixes, default_trees};
 use super::origin::Origin;
 use super::values::{
-    Account, Address, AnonymousWebsocket, Argument, CertificateName, FilePath, LogLevel, Network, Port, VariableName,
+    Account, Address, AnonymousWebsocket, Argument, Cage, CertificateName, FilePath, LogLevel, Network, Port,
+    VariableName,
 };
-use crate::units::{Bytes, Span};
+use crate::units::{Bytes, Processors, Span};
 
 /// How a key's value is spelt in one line of text, as in an environment variable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub(super) enum Shape {
     Flag,
     /// A whole number.
     Number,
+    /// A number with or without a fraction.
+    Decimal,
     /// Texts with commas between them.
     List,
     /// A table of texts: one variable for each entry.
@@ -57,6 +60,13 @@ pub(super) const KEYS: &[(&str, Shape)] = &[
     ("comfyui.user", Shape::Text),
     ("comfyui.groups", Shape::List),
     ("comfyui.stop_timeout", Shape::Text),
+    ("comfyui.sandbox", Shape::Text),
+    ("comfyui.writable", Shape::List),
+    ("comfyui.readable", Shape::List),
+    ("comfyui.limits.memory", Shape::Text),
+    ("comfyui.limits.cpus", Shape::Decimal),
+    ("comfyui.limits.tasks", Shape::Number),
+    ("gpu.library", Shape::Text),
     ("service.user", Shape::Text),
     ("service.network_user", Shape::Text),
     ("state.directory", Shape::Text),
@@ -73,6 +83,7 @@ pub(super) struct Spec {
     pub(super) auth: AuthSpec,
     pub(super) proxy: ProxySpec,
     pub(super) comfyui: ComfyuiSpec,
+    pub(super) gpu: GpuSpec,
     pub(super) service: ServiceSpec,
     pub(super) state: StateSpec,
     pub(super) log: LogSpec,
@@ -175,6 +186,10 @@ pub(super) struct ComfyuiSpec {
     pub(super) user: Account,
     pub(super) groups: Vec<Account>,
     pub(super) stop_timeout: Span,
+    pub(super) sandbox: Cage,
+    pub(super) writable: Vec<FilePath>,
+    pub(super) readable: Vec<FilePath>,
+    pub(super) limits: LimitsSpec,
 }
 
 impl Default for ComfyuiSpec {
@@ -189,7 +204,34 @@ impl Default for ComfyuiSpec {
             user: Account("comfyui".to_owned()),
             groups: ["video", "render"].map(|group| Account(group.to_owned())).into(),
             stop_timeout: Span::from_secs(15),
+            sandbox: Cage::default(),
+            writable: Vec::new(),
+            readable: Vec::new(),
+            limits: LimitsSpec::default(),
         }
+    }
+}
+
+/// `[gpu]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct GpuSpec {
+    pub(super) library: Option<FilePath>,
+}
+
+/// `[comfyui.limits]`
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct LimitsSpec {
+    pub(super) memory: Option<Bytes>,
+    pub(super) cpus: Option<Processors>,
+    pub(super) tasks: u32,
+}
+
+impl Default for LimitsSpec {
+    fn default() -> Self {
+        // A ComfyUI at work has 30 to 300 threads, on a machine with many processors some more.
+        Self { memory: None, cpus: None, tasks: 4096 }
     }
 }
 

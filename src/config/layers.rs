@@ -213,6 +213,9 @@ fn shaped(text: &str, shape: Shape) -> toml::Value {
     let parsed = match shape {
         Shape::Flag => text.parse::<bool>().ok().map(toml::Value::from),
         Shape::Number => text.parse::<i64>().ok().map(toml::Value::from),
+        Shape::Decimal => {
+            text.parse::<i64>().map(toml::Value::from).or_else(|_| text.parse::<f64>().map(toml::Value::from)).ok()
+        }
         Shape::List => {
             let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
             Some(toml::Value::Array(items.map(toml::Value::from).collect()))

@@ -7,7 +7,9 @@ use super::file::{AuthSpec, ComfyuiSpec, ListenSpec, ProxySpec, Spec, TlsSpec};
 use super::layers::absolute;
 use super::report::{Finding, Findings, Place, Places};
 use super::values::{Address, FilePath};
-use super::{Auth, Comfyui, Config, Exempt, Listen, Log, OwnedComfyui, PemPair, Proxy, Service, State, Tls};
+use super::{
+    Auth, Comfyui, Config, Exempt, Gpu, Limits, Listen, Log, OwnedComfyui, PemPair, Proxy, Service, State, Tls,
+};
 use crate::units::Span;
 
 /// What the text means, once `rules` found nothing wrong with it.
@@ -22,6 +24,7 @@ pub(super) fn mean(spec: Spec, places: &Places) -> Result<Config, Findings> {
         auth: auth(spec.auth, &paths),
         proxy: proxy(spec.proxy),
         comfyui: comfyui(spec.comfyui, &paths)?,
+        gpu: Gpu { library: spec.gpu.library.map(|library| paths.resolve("gpu.library", &library)) },
         service: Service { user: spec.service.user.0, network_user: spec.service.network_user.0 },
         state: State { directory: paths.resolve("state.directory", &spec.state.directory) },
         log: Log { level: spec.log.level, access: spec.log.access },
@@ -40,6 +43,11 @@ impl Paths<'_> {
             Some(Place::File(document, _)) => document.path.parent().unwrap_or(Path::new("/")).join(path),
             _ => absolute(path),
         }
+    }
+
+    /// Each element of a list.
+    fn resolve_all(&self, key: &str, list: &[FilePath]) -> Vec<PathBuf> {
+        list.iter().enumerate().map(|(index, path)| self.resolve(&format!("{key}.{index}"), path)).collect()
     }
 }
 
@@ -90,7 +98,7 @@ fn comfyui(written: ComfyuiSpec, paths: &Paths<'_>) -> Result<Comfyui, Findings>
             return Err(Findings(vec![Finding { place: Place::Nowhere, message }]));
         }
     };
-    Ok(Comfyui::Owned(OwnedComfyui {
+    Ok(Comfyui::Owned(Box::new(OwnedComfyui {
         python: directory.join(&written.python.0),
         directory,
         arguments: written.arguments.into_iter().map(|argument| argument.0).collect(),
@@ -99,5 +107,9 @@ fn comfyui(written: ComfyuiSpec, paths: &Paths<'_>) -> Result<Comfyui, Findings>
         user: written.user.0,
         groups: written.groups.into_iter().map(|group| group.0).collect(),
         stop_timeout: written.stop_timeout,
-    }))
+        cage: written.sandbox,
+        writable: paths.resolve_all("comfyui.writable", &written.writable),
+        readable: paths.resolve_all("comfyui.readable", &written.readable),
+        limits: Limits { memory: written.limits.memory, cpus: written.limits.cpus, tasks: written.limits.tasks },
+    })))
 }

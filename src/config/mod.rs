@@ -25,12 +25,12 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::units::{Bytes, Span};
+use crate::units::{Bytes, Processors, Span};
 pub(crate) use layers::Sources;
 pub(crate) use origin::Origin;
 pub(crate) use report::{Finding, Findings};
 use report::{Place, Places};
-pub(crate) use values::{AnonymousWebsocket, LogLevel};
+pub(crate) use values::{AnonymousWebsocket, Cage, LogLevel};
 
 /// A configuration that was read.
 #[derive(Debug, PartialEq, Eq)]
@@ -81,6 +81,8 @@ pub(crate) struct Config {
     pub(crate) proxy: Proxy,
     /// `[comfyui]`
     pub(crate) comfyui: Comfyui,
+    /// `[gpu]`
+    pub(crate) gpu: Gpu,
     /// `[service]`
     pub(crate) service: Service,
     /// `[state]`
@@ -163,7 +165,7 @@ pub(crate) struct Proxy {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Comfyui {
     /// A child of the supervisor.
-    Owned(OwnedComfyui),
+    Owned(Box<OwnedComfyui>),
     /// Somebody else starts and stops it.
     External(SocketAddr),
 }
@@ -187,6 +189,32 @@ pub(crate) struct OwnedComfyui {
     pub(crate) groups: Vec<String>,
     /// How long a stop may take in all, before everything left is killed.
     pub(crate) stop_timeout: Span,
+    /// How close its cage is.
+    pub(crate) cage: Cage,
+    /// Directories (and devices) that it may write to beside its own.
+    pub(crate) writable: Vec<PathBuf>,
+    /// Places that it may read beside those that every ComfyUI needs, where its cage is strict.
+    pub(crate) readable: Vec<PathBuf>,
+    /// `[comfyui.limits]`
+    pub(crate) limits: Limits,
+}
+
+/// `[comfyui.limits]`: the most that ComfyUI and all that it starts may use together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// Main memory; none: all that there is.
+    pub(crate) memory: Option<Bytes>,
+    /// Time of processors; none: all that there is.
+    pub(crate) cpus: Option<Processors>,
+    /// Processes and threads.
+    pub(crate) tasks: u32,
+}
+
+/// `[gpu]`: how the truth about the GPU is had.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Gpu {
+    /// The driver's library (NVML); none: looked for in the usual places.
+    pub(crate) library: Option<PathBuf>,
 }
 
 /// `[service]`: the users of the guard's own processes, where it may switch users.

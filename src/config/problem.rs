@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::units::Span;
+use crate::units::{Bytes, Processors, Span};
 
 /// What is wrong with a configuration whose single values are all well spelt. Each names the cure.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -78,6 +78,18 @@ pub(super) enum Problem {
         "a session of {0} is no use: write at least \"1m\" and at most \"400d\", which is as long as browsers keep a cookie"
     )]
     SessionLifetime(Span),
+    /// The whole file system.
+    #[error("\"/\" would let ComfyUI write everywhere; name the directories, or write comfyui.sandbox = \"off\"")]
+    WritableEverywhere,
+    /// A limit below what Python needs to load.
+    #[error("ComfyUI cannot load within {0} of memory; write at least \"256MB\", and a model needs much more")]
+    LittleMemory(Bytes),
+    /// A limit that the kernel does not take, or nearly.
+    #[error("{0} of a processor is too little; write at least 0.1")]
+    LittleTime(Processors),
+    /// A limit below what torch needs.
+    #[error("{0} processes and threads are too few for ComfyUI; write at least 64")]
+    FewTasks(u32),
     /// A stop that is a kill.
     #[error("ComfyUI needs time to stop without losing work; write at least \"1s\"")]
     NoTimeToStop,

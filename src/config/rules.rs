@@ -5,8 +5,8 @@ use std::ops::RangeInclusive;
 use super::file::Spec;
 use super::problem::Problem;
 use super::report::{Finding, Place, Places};
-use super::values::{Account, Address};
-use crate::units::{Bytes, Span};
+use super::values::{Account, Address, FilePath};
+use crate::units::{Bytes, Processors, Span};
 
 /// Options of `main.py` that the guard sets itself, and what to write instead.
 const OWNED_ARGUMENTS: &[(&str, &str)] = &[
@@ -31,10 +31,23 @@ const OWNED_ONLY: &[&str] = &[
     "comfyui.user",
     "comfyui.groups",
     "comfyui.stop_timeout",
+    "comfyui.sandbox",
+    "comfyui.writable",
+    "comfyui.readable",
+    "comfyui.limits.memory",
+    "comfyui.limits.cpus",
+    "comfyui.limits.tasks",
 ];
 
 /// Shorter, and the login page comes back before the first picture; longer, and no browser keeps the cookie.
 const SESSION_LIFETIMES: RangeInclusive<Span> = Span::from_secs(60)..=Span::from_secs(400 * 86_400);
+
+/// Less than Python needs to load torch is a unit that was mistaken: with it ComfyUI would be killed at each start.
+const LEAST_MEMORY: Bytes = Bytes(256 << 20);
+/// The kernel takes no less than a hundredth; with a tenth ComfyUI loads for minutes.
+const LEAST_CPUS: Processors = Processors(100);
+/// The threads of torch's pools alone.
+const LEAST_TASKS: u32 = 64;
 
 /// The facts, and what was found so far.
 struct Judge<'a> {
@@ -62,6 +75,7 @@ pub(super) fn judge(
     judge.environment();
     judge.users();
     judge.exemptions();
+    judge.cage();
     judge.amounts();
     judge.findings
 }
@@ -220,6 +234,15 @@ impl Judge<'_> {
         }
     }
 
+    fn cage(&mut self) {
+        for (index, FilePath(path)) in self.spec.comfyui.writable.iter().enumerate() {
+            if path.parent().is_none() {
+                let keys = [&element("comfyui.writable", index), "comfyui.writable"];
+                self.blame(&keys, &Problem::WritableEverywhere);
+            }
+        }
+    }
+
     fn amounts(&mut self) {
         if self.spec.proxy.max_upload == Bytes(0) {
             self.blame(&["proxy.max_upload"], &Problem::NoUpload);
@@ -232,6 +255,16 @@ impl Judge<'_> {
             if !SESSION_LIFETIMES.contains(&lifetime) {
                 self.blame(&[key], &Problem::SessionLifetime(lifetime));
             }
+        }
+        let limits = &self.spec.comfyui.limits;
+        if let Some(memory) = limits.memory.filter(|memory| *memory < LEAST_MEMORY) {
+            self.blame(&["comfyui.limits.memory"], &Problem::LittleMemory(memory));
+        }
+        if let Some(cpus) = limits.cpus.filter(|cpus| *cpus < LEAST_CPUS) {
+            self.blame(&["comfyui.limits.cpus"], &Problem::LittleTime(cpus));
+        }
+        if limits.tasks < LEAST_TASKS {
+            self.blame(&["comfyui.limits.tasks"], &Problem::FewTasks(limits.tasks));
         }
         if self.spec.comfyui.stop_timeout < Span::from_secs(1) {
             self.blame(&["comfyui.stop_timeout"], &Problem::NoTimeToStop);

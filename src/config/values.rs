@@ -20,6 +20,30 @@ pub(crate) enum AnonymousWebsocket {
     Passthrough,
 }
 
+/// `comfyui.sandbox`: how close ComfyUI's cage is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Cage {
+    /// Its own user, no capability, no_new_privs, limits; nothing more.
+    Off,
+    /// Also: writes where it is configured, and no system calls that a node has no business with.
+    #[default]
+    Standard,
+    /// Also: reads where it is needed, only known system calls, no way out to the network.
+    Strict,
+}
+
+impl Cage {
+    /// The word in the configuration.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Standard => "standard",
+            Self::Strict => "strict",
+        }
+    }
+}
+
 /// `log.level`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Default)]
 #[serde(rename_all = "lowercase")]

@@ -179,7 +179,8 @@ fn into_value(value: DeValue<'_>) -> Option<Value> {
             Some(Value::new(origin, items))
         }
         DeValue::Table(table) => Some(Value::new(origin, into_map(table))),
-        // No key takes one of these, so none is left by now.
-        DeValue::Float(_) | DeValue::Datetime(_) => None,
+        DeValue::Float(number) => number.as_str().parse::<f64>().ok().map(|number| Value::new(origin, number)),
+        // No key takes one, so none is left by now.
+        DeValue::Datetime(_) => None,
     }
 }

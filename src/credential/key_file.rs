@@ -8,11 +8,17 @@ use zeroize::Zeroizing;
 use super::phc::{HashError, Phc, PhcError};
 use super::strength::{self, Weakness};
 use crate::os::files::{self, Facts, Kind, Links};
-use crate::os::users::{Gid, Uid};
+use crate::os::users::{Gid, Uid, effective_uid};
 use crate::secret::Secret;
 
 /// The greatest size of a key file, in bytes. A PHC string has about a hundred.
 const LIMIT: usize = 4096;
+
+/// Permission bits that a key file may not have: only its owner reads it.
+const NOT_OURS: u32 = 0o077;
+/// The same for a credential from the service manager (systemd.exec(5), `LoadCredential=`). Its folder is closed to others and the file
+/// itself says 0440, because the group bits show the mask of an access list.
+const NOT_THE_MANAGERS: u32 = 0o337;
 
 /// What `--api-key-file` holds: a hash, or a key that was hashed in memory.
 #[derive(Debug, Clone)]
@@ -32,6 +38,9 @@ pub(crate) enum KeyFileError {
     /// It cannot be opened or read.
     #[error("cannot read the key file {path}: {source}", path = .path.display())]
     Unreadable { path: PathBuf, source: io::Error },
+    /// It, or its folder, is closed to the guard.
+    #[error("the key file {path} may not be read by {reader}: it must belong to {expected} (`chown {expected} {path}`), in a folder that {reader} may enter; or set the key anew: `comfy-guard set-key`", path = .path.display())]
+    Forbidden { path: PathBuf, reader: Uid, expected: Uid },
     /// Somebody else could choose the file behind it.
     #[error("the key file {path} is a symbolic link; remove it and set the key anew: `rm {path} && comfy-guard set-key`", path = .path.display())]
     Symlink { path: PathBuf },
@@ -72,18 +81,26 @@ pub(crate) enum KeyFileError {
 
 /// Reads the hash that `set-key` wrote. The last of `allowed_owners` is the one that a cure names: root comes before it.
 pub(crate) fn read(path: &Path, allowed_owners: &[Uid]) -> Result<Phc, KeyFileError> {
-    parse(path, &read_line(path, allowed_owners)?)
+    parse(path, &read_line(path, allowed_owners, NOT_OURS)?)
 }
 
 /// Reads a file named on the command line: a hash, or a plain key, which is hashed in memory.
 ///
 /// What begins like a hash has to be a whole one: half a hash is never taken for a key.
 pub(crate) fn read_plain_or_phc(path: &Path, allowed_owners: &[Uid]) -> Result<GivenKey, KeyFileError> {
-    let line = read_line(path, allowed_owners)?;
+    judge_plain_or_phc(path, &read_line(path, allowed_owners, NOT_OURS)?)
+}
+
+/// Reads a credential that the service manager put in place: a hash, or a plain key.
+pub(crate) fn read_credential(path: &Path, allowed_owners: &[Uid]) -> Result<GivenKey, KeyFileError> {
+    judge_plain_or_phc(path, &read_line(path, allowed_owners, NOT_THE_MANAGERS)?)
+}
+
+fn judge_plain_or_phc(path: &Path, line: &[u8]) -> Result<GivenKey, KeyFileError> {
     let (phc, weakness) = if line.starts_with(b"$argon2") {
-        (parse(path, &line)?, None)
+        (parse(path, line)?, None)
     } else {
-        let weakness = match strength::judge(&line) {
+        let weakness = match strength::judge(line) {
             Err(source) if !source.may_be_allowed() => {
                 return Err(KeyFileError::Unusable { path: path.to_owned(), source });
             }
@@ -109,15 +126,11 @@ pub(crate) fn without_line_end(content: &[u8]) -> &[u8] {
 }
 
 /// The one line of a file that was judged and read by the same descriptor: swapping the path in between changes nothing.
-fn read_line(path: &Path, allowed_owners: &[Uid]) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
+fn read_line(path: &Path, allowed_owners: &[Uid], forbidden: u32) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
     let path_owned = || path.to_owned();
-    let unreadable = |source: io::Error| match source.kind() {
-        io::ErrorKind::NotFound => KeyFileError::Missing { path: path_owned() },
-        _ if files::is_symlink_refusal(&source) => KeyFileError::Symlink { path: path_owned() },
-        _ => KeyFileError::Unreadable { path: path_owned(), source },
-    };
+    let unreadable = |source| explain(path, allowed_owners, source);
     let (mut file, facts) = files::open(path, Links::Refuse).map_err(unreadable)?;
-    admit(path, &facts, allowed_owners)?;
+    admit(path, &facts, allowed_owners, forbidden)?;
     let content = files::read_at_most(&mut file, LIMIT).map_err(unreadable)?;
     let content = content.ok_or_else(|| KeyFileError::TooLarge { path: path_owned() })?;
     let line = without_line_end(&content);
@@ -130,8 +143,21 @@ fn read_line(path: &Path, allowed_owners: &[Uid]) -> Result<Zeroizing<Vec<u8>>, 
     Ok(Zeroizing::new(line.to_vec()))
 }
 
+/// Why a file cannot be opened or read.
+fn explain(path: &Path, allowed_owners: &[Uid], source: io::Error) -> KeyFileError {
+    let path = path.to_owned();
+    match source.kind() {
+        io::ErrorKind::NotFound => KeyFileError::Missing { path },
+        io::ErrorKind::PermissionDenied => {
+            KeyFileError::Forbidden { path, reader: effective_uid(), expected: expected(allowed_owners) }
+        }
+        _ if files::is_symlink_refusal(&source) => KeyFileError::Symlink { path },
+        _ => KeyFileError::Unreadable { path, source },
+    }
+}
+
 /// Whether a file of these facts may be believed.
-fn admit(path: &Path, facts: &Facts, allowed_owners: &[Uid]) -> Result<(), KeyFileError> {
+fn admit(path: &Path, facts: &Facts, allowed_owners: &[Uid], forbidden: u32) -> Result<(), KeyFileError> {
     let path = || path.to_owned();
     if facts.kind != Kind::Regular {
         return Err(KeyFileError::NotRegular { path: path(), found: facts.kind });
@@ -140,13 +166,17 @@ fn admit(path: &Path, facts: &Facts, allowed_owners: &[Uid]) -> Result<(), KeyFi
         return Err(KeyFileError::HardLinks { path: path(), links: facts.links });
     }
     if !allowed_owners.contains(&facts.owner) {
-        let expected = allowed_owners.last().copied().unwrap_or(Uid::ROOT);
-        return Err(KeyFileError::WrongOwner { path: path(), found: facts.owner, expected });
+        return Err(KeyFileError::WrongOwner { path: path(), found: facts.owner, expected: expected(allowed_owners) });
     }
-    if facts.mode & 0o077 != 0 {
+    if facts.mode & forbidden != 0 {
         return Err(KeyFileError::OpenToOthers { path: path(), mode: facts.mode });
     }
     Ok(())
+}
+
+/// Whose it should be: see [`read`].
+fn expected(allowed_owners: &[Uid]) -> Uid {
+    allowed_owners.last().copied().unwrap_or(Uid::ROOT)
 }
 
 fn parse(path: &Path, line: &[u8]) -> Result<Phc, KeyFileError> {

@@ -54,6 +54,22 @@ fn every_bit_for_group_or_others_is_refused_and_the_owners_are_not() {
 }
 
 #[test]
+fn a_credential_may_show_the_group_bits_of_an_access_list_and_nothing_more() {
+    for mode in [0o400, 0o440, 0o600, 0o444, 0o460, 0o404, 0o450] {
+        let place = file_with(PHC.as_bytes(), mode);
+        let read = read_credential(&place.path, &[effective_uid()]);
+        assert_eq!(read.is_ok(), matches!(mode, 0o400 | 0o440), "{mode:o}: {read:?}");
+    }
+}
+
+#[test]
+fn a_file_that_is_closed_to_the_guard_is_told_with_the_cure() {
+    let denied = io::ErrorKind::PermissionDenied.into();
+    let told = explain(Path::new("/etc/comfy-guard/key"), &[Uid::ROOT, Uid(3_999_999_001)], denied).to_string();
+    assert!(told.contains("chown 3999999001 /etc/comfy-guard/key"), "{told}");
+}
+
+#[test]
 fn links_are_refused() {
     let place = file_with(PHC.as_bytes(), 0o600);
     let (soft, hard) = (place.path.with_file_name("soft"), place.path.with_file_name("hard"));

@@ -30,6 +30,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use crate::os::{descriptors, process};
+use crate::sandbox::{self, SandboxError};
 use crate::telemetry::forward;
 use crate::wire::channel::{Channel, ChannelError};
 use crate::wire::message::FromGateway;
@@ -52,6 +53,9 @@ pub(crate) enum GatewayError {
     /// The certificate cannot be used.
     #[error("the certificate cannot be used: {0}")]
     Tls(#[from] tls::TlsError),
+    /// Its sandbox cannot be closed.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
     /// A thread or a socket cannot be had.
     #[error("cannot {step}: {source}")]
     System {
@@ -65,6 +69,7 @@ pub(crate) enum GatewayError {
 /// Runs the gateway until the supervisor ends it or is gone.
 pub(crate) fn run() -> Result<(), GatewayError> {
     process::name_self(c"guard-gateway").map_err(|source| GatewayError::System { step: "take a name", source })?;
+    sandbox::gateway::begin()?;
     let socket = descriptors::inherited(descriptors::CHANNEL).map_err(GatewayError::Channel)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -78,7 +83,12 @@ pub(crate) fn run() -> Result<(), GatewayError> {
         let workers = setup.workers;
         let https_sockets = setup.https_sockets;
         let shared = Arc::new(Shared::new(*setup, questions)?);
-        worker::start(&shared, sockets, https_sockets, workers)?;
+        let fence = sandbox::gateway::fence(shared.upstream.port())?;
+        let gate = worker::start(&shared, sockets, https_sockets, workers)?;
+        gate.wait();
+        let confinement = sandbox::gateway::close(fence)?;
+        gate.wait();
+        channel.send(&FromGateway::Confined(confinement.to_string())).await?;
         channel.send(&FromGateway::Ready).await?;
         Link::new(channel, shared, lines, asked).work().await
     })

@@ -62,7 +62,7 @@ impl Shared {
             judge: Judge::new(questions)
                 .map_err(|source| GatewayError::System { step: "read random bytes", source })?,
             key: watch::Sender::new(KeyEpoch { number: 0, state: setup.key }),
-            health: watch::Sender::new(Health::new(setup.comfyui, setup.gpu, setup.identity.not_after)),
+            health: watch::Sender::new(Health::new(setup.comfyui, setup.gpu, setup.wish, setup.identity.not_after)),
             draining: watch::Sender::new(false),
             connections: AtomicUsize::new(0),
             anonymous_sockets: AtomicUsize::new(0),

@@ -5,7 +5,7 @@ use std::io;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
 
 use hyper::body::Incoming;
 use tokio::sync::mpsc;
@@ -28,15 +28,20 @@ pub(crate) struct Worker {
 }
 
 /// Starts the threads. The first `https_sockets` of the sockets speak TLS, the rest redirect to the first.
+///
+/// They pass the gate twice, with the caller: when all have what they need, and when the sandbox is closed around them. No guest is
+/// accepted before that.
 pub(crate) fn start(
     shared: &Arc<Shared>,
     sockets: Vec<OwnedFd>,
     https_sockets: usize,
     workers: usize,
-) -> Result<(), GatewayError> {
+) -> Result<Arc<Barrier>, GatewayError> {
+    let workers = workers.max(1);
+    let gate = Arc::new(Barrier::new(workers + 1));
     let failed = |step| move |source| GatewayError::System { step, source };
     let listeners: Vec<TcpListener> = sockets.into_iter().map(TcpListener::from).collect();
-    for number in 0..workers.max(1) {
+    for number in 0..workers {
         let mut https = listeners
             .iter()
             .map(TcpListener::try_clone)
@@ -45,25 +50,30 @@ pub(crate) fn start(
         // One thread is enough for redirects.
         let mut redirect = https.split_off(https_sockets.min(https.len()));
         redirect.truncate(if number == 0 { redirect.len() } else { 0 });
-        let shared = shared.clone();
+        let (shared, gate) = (shared.clone(), gate.clone());
         std::thread::Builder::new()
             .name(format!("guests-{number}"))
-            .spawn(move || serve(shared, https, redirect))
+            .spawn(move || serve(shared, https, redirect, &gate))
             .map_err(failed("start a thread"))?;
     }
-    Ok(())
+    Ok(gate)
 }
 
 #[allow(clippy::disallowed_methods, reason = "the gateway has nothing to clean up, and its threads must end together")]
-fn serve(shared: Arc<Shared>, https: Vec<TcpListener>, redirect: Vec<TcpListener>) {
-    if let Err(error) = try_serve(shared, https, redirect) {
+fn serve(shared: Arc<Shared>, https: Vec<TcpListener>, redirect: Vec<TcpListener>, gate: &Barrier) {
+    if let Err(error) = try_serve(shared, https, redirect, gate) {
         // The supervisor starts another gateway: one that serves with fewer threads than it was told would hide the fault.
         tracing::error!(%error, "a worker cannot serve");
         std::process::abort();
     }
 }
 
-fn try_serve(shared: Arc<Shared>, https: Vec<TcpListener>, redirect: Vec<TcpListener>) -> io::Result<()> {
+fn try_serve(
+    shared: Arc<Shared>,
+    https: Vec<TcpListener>,
+    redirect: Vec<TcpListener>,
+    gate: &Barrier,
+) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = LocalSet::new();
     local.block_on(&runtime, async {
@@ -71,11 +81,16 @@ fn try_serve(shared: Arc<Shared>, https: Vec<TcpListener>, redirect: Vec<TcpList
         tokio::task::spawn_local(linger::read_to_the_end(bodies));
         let worker = Rc::new(Worker { pool: Pool::new(shared.upstream), shared, unread });
         let port = https.first().map(TcpListener::local_addr).transpose()?.map_or(443, |address| address.port());
+        let adopt =
+            |listeners: Vec<TcpListener>| listeners.into_iter().map(accept::adopt).collect::<io::Result<Vec<_>>>();
+        let (https, redirect) = (adopt(https)?, adopt(redirect)?);
+        gate.wait();
+        gate.wait();
         for listener in redirect {
-            tokio::task::spawn_local(accept::redirect(accept::adopt(listener)?, port));
+            tokio::task::spawn_local(accept::redirect(listener, port));
         }
         for listener in https {
-            tokio::task::spawn_local(accept::https(accept::adopt(listener)?, worker.clone()));
+            tokio::task::spawn_local(accept::https(listener, worker.clone()));
         }
         std::future::pending::<()>().await;
         Ok(())

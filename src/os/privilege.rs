@@ -6,6 +6,8 @@ use caps::{CapSet, Capability, CapsHashSet};
 use nix::sys::prctl;
 use nix::unistd::{Gid, Uid, geteuid, getresgid, getresuid, setgroups, setresgid, setresuid};
 
+use super::limits;
+
 /// What the supervisor keeps: to start children as other users, and to be able to end them.
 ///
 /// Without CAP_KILL a parent cannot signal a child that has changed its user, not even by pidfd.
@@ -29,6 +31,12 @@ pub(crate) enum PrivilegeError {
         step: &'static str,
         /// The kernel's answer.
         source: io::Error,
+    },
+    /// A role has what none may have.
+    #[error("this process has capabilities ({}) that it must not have; it is started by `comfy-guard run`, not by hand", found.join(", "))]
+    Left {
+        /// Which.
+        found: Vec<String>,
     },
     /// The ids are not what was asked for.
     #[error("the change of user to {wanted} left ids {found} behind")]
@@ -63,17 +71,47 @@ pub(crate) fn become_user(uid: u32, gid: u32) -> Result<(), PrivilegeError> {
     setresgid(gid, gid, gid).map_err(system("change the group"))?;
     let uid = Uid::from_raw(uid);
     setresuid(uid, uid, uid).map_err(system("change the user"))?;
+    lock_securebits()?;
     caps::set(None, CapSet::Permitted, &kept).map_err(capability("give up all but three capabilities"))?;
     caps::set(None, CapSet::Effective, &kept).map_err(capability("keep three capabilities in effect"))?;
-    prctl::set_keepcaps(false).map_err(system("end the keeping of capabilities"))?;
     verify(uid, gid)
 }
 
 /// Forbids this process and all its descendants to gain anything by executing a file (`PR_SET_NO_NEW_PRIVS`), and to
-/// leave a core or be read by processes of the same user.
+/// leave a core or be read by processes of the same user. What it has, no executed file inherits.
 pub(crate) fn harden_self() -> Result<(), PrivilegeError> {
     prctl::set_no_new_privs().map_err(system("set no_new_privs"))?;
-    prctl::set_dumpable(false).map_err(system("switch off core dumps"))
+    prctl::set_dumpable(false).map_err(system("switch off core dumps"))?;
+    limits::no_core().map_err(|source| PrivilegeError::System { step: "limit core dumps to nothing", source })?;
+    caps::clear(None, CapSet::Ambient).map_err(capability("clear the ambient capabilities"))?;
+    caps::clear(None, CapSet::Inheritable).map_err(capability("clear the inheritable capabilities"))
+}
+
+/// The same for a role, as the first thing it does, because execve has made it dumpable again; fails if it has a capability.
+pub(crate) fn harden_role() -> Result<(), PrivilegeError> {
+    harden_self()?;
+    let mut found = Vec::new();
+    for set in [CapSet::Effective, CapSet::Permitted] {
+        let held = caps::read(None, set).map_err(capability("read the capabilities"))?;
+        found.extend(held.iter().map(ToString::to_string));
+    }
+    if found.is_empty() { Ok(()) } else { Err(PrivilegeError::Left { found }) }
+}
+
+/// From here on user 0 is a user like others, also for descendants: executing a file as it gives no capability, and none can be made
+/// ambient (capabilities(7), "The securebits flags"). Ends the keeping of capabilities too.
+///
+/// Needs CAP_SETPCAP: under systemd the unit does it.
+fn lock_securebits() -> Result<(), PrivilegeError> {
+    const NOROOT: libc::c_ulong = 1 | 1 << 1;
+    const NO_SETUID_FIXUP: libc::c_ulong = 1 << 2 | 1 << 3;
+    const NO_KEEP_CAPS: libc::c_ulong = 1 << 5;
+    caps::raise(None, CapSet::Effective, Capability::CAP_SETPCAP)
+        .map_err(capability("take CAP_SETPCAP for the securebits"))?;
+    // SAFETY: PR_SET_SECUREBITS takes a number and touches no memory.
+    let result = unsafe { libc::prctl(libc::PR_SET_SECUREBITS, NOROOT | NO_SETUID_FIXUP | NO_KEEP_CAPS, 0, 0, 0) };
+    nix::errno::Errno::result(result).map_err(system("lock the securebits"))?;
+    caps::drop(None, CapSet::Effective, Capability::CAP_SETPCAP).map_err(capability("give CAP_SETPCAP back"))
 }
 
 /// Needs CAP_SETPCAP, which only root has here: under systemd the unit has done it.

@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 use std::fmt;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
@@ -53,6 +53,27 @@ impl Ending {
 /// Gives this process the name that `top` and `ps -e` show (at most 15 bytes); a role would else be called `exe`.
 pub(crate) fn name_self(name: &CStr) -> io::Result<()> {
     Ok(prctl::set_name(name)?)
+}
+
+/// Gives up what this process inherited of being preferred to others: a nice value below zero, and a protection from the OOM killer.
+///
+/// # Errors
+/// The kernel refuses; the other of the two is changed all the same.
+pub(crate) fn give_up_precedence() -> io::Result<()> {
+    const OOM_SCORE: &str = "/proc/self/oom_score_adj";
+    // SAFETY: getpriority(2) and setpriority(2) take numbers; 0 means this process. Only -1 with an errno is an error, and -1 is
+    // below zero too.
+    let nice = if unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) } < 0 {
+        // SAFETY: as above.
+        Errno::result(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 0) }).map(drop)
+    } else {
+        Ok(())
+    };
+    let protected = fs::read_to_string(OOM_SCORE)?.trim().parse::<i32>().is_ok_and(|score| score < 0);
+    if protected {
+        fs::OpenOptions::new().write(true).open(OOM_SCORE)?.write_all(b"0")?;
+    }
+    Ok(nice?)
 }
 
 /// Makes orphans of children come to this process instead of init, so that none is lost (`PR_SET_CHILD_SUBREAPER`).

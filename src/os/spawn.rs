@@ -1,5 +1,6 @@
 //! Starting a child: one irreversible step per line between fork and exec, each with its name when it fails.
 
+use std::convert::Infallible;
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -9,7 +10,7 @@ use std::process::{Command, Stdio};
 
 use caps::CapSet;
 use nix::sys::prctl;
-use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask};
 use nix::unistd::{Gid, Uid, getpid, getppid, getresuid, setgroups, setresgid, setresuid, setsid};
 
@@ -46,6 +47,21 @@ pub(crate) struct Plan<'a> {
     pub(crate) channel: Option<BorrowedFd<'a>>,
     /// Whether stdout and stderr come back as pipes; else they are this process' stderr.
     pub(crate) piped: bool,
+    /// The `cgroup.procs` of the group that it is to be in; none: that of this process.
+    pub(crate) group: Option<BorrowedFd<'a>>,
+    /// What it may use; what is not said is as in this process.
+    pub(crate) limits: Limits,
+}
+
+/// Resource limits of a child (setrlimit(2)); one above the own hard limit becomes that.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// Open files that it may have without asking for more (the soft limit).
+    pub(crate) open_files: Option<u64>,
+    /// Bytes of memory that it may lock.
+    pub(crate) locked_memory: Option<u64>,
+    /// Processes and threads of its user, wherever they were started.
+    pub(crate) processes: Option<u64>,
 }
 
 /// A started child.
@@ -100,6 +116,8 @@ pub(crate) fn start(plan: &Plan<'_>) -> Result<Child, SpawnError> {
             let groups = identity.groups.iter().map(|id| Gid::from_raw(*id)).collect();
             (Uid::from_raw(identity.uid), Gid::from_raw(identity.gid), groups)
         }),
+        group: plan.group.map(|fd| fd.as_raw_fd()),
+        limits: plan.limits,
     };
     // SAFETY: between fork and exec the closure only makes system calls through thin wrappers; it takes no lock and
     // allocates nothing (an empty capability set needs no memory, the group list was built before the fork).
@@ -109,17 +127,30 @@ pub(crate) fn start(plan: &Plan<'_>) -> Result<Child, SpawnError> {
     Ok(Child { pid: Pid::of(&child), output: output.into_iter().flatten().collect() })
 }
 
+/// Becomes another program, with this process' environment and directory; returns only if that fails.
+///
+/// # Errors
+/// The file cannot be executed.
+#[allow(clippy::disallowed_methods, reason = "no child: this process goes on as the other program")]
+pub(crate) fn replace(program: &Path, arguments: &[OsString]) -> Result<Infallible, SpawnError> {
+    let source = Command::new(program).args(arguments).exec();
+    Err(SpawnError::Exec { program: program.to_owned(), source })
+}
+
 /// What the child needs to know between fork and exec.
 struct ChildSide {
     parent: nix::unistd::Pid,
     channel: Option<RawFd>,
     identity: Option<(Uid, Gid, Vec<Gid>)>,
+    group: Option<RawFd>,
+    limits: Limits,
 }
 
 /// The steps in their order; the number travels through the standard library's error pipe beside the errno.
-const STEPS: [&str; 11] = [
+const STEPS: [&str; 13] = [
     "new session",
     "default signals",
+    "joining the cgroup",
     "passing the channel",
     "closing descriptors",
     "setting groups",
@@ -128,6 +159,7 @@ const STEPS: [&str; 11] = [
     "dropping capabilities",
     "no_new_privs",
     "no core dumps",
+    "resource limits",
     "the end with the parent",
 ];
 
@@ -135,28 +167,38 @@ impl ChildSide {
     fn prepare(&self) -> io::Result<()> {
         step(0, setsid())?;
         step(1, default_signals())?;
-        step(2, self.pass_channel())?;
-        step(3, mark_others_close_on_exec(self.channel.is_some()))?;
+        // While the ids still have the right to it, and before anything is started that would stay behind.
+        step(2, self.join_group())?;
+        step(3, self.pass_channel())?;
+        step(4, mark_others_close_on_exec(self.channel.is_some()))?;
         if let Some((uid, gid, groups)) = &self.identity {
-            step(4, setgroups(groups))?;
-            step(5, setresgid(*gid, *gid, *gid))?;
-            step(6, setresuid(*uid, *uid, *uid))?;
+            step(5, setgroups(groups))?;
+            step(6, setresgid(*gid, *gid, *gid))?;
+            step(7, setresuid(*uid, *uid, *uid))?;
             // A setresuid that silently did less than it said would leave a privileged child.
-            let left = step(6, getresuid())?;
+            let left = step(7, getresuid())?;
             if left.real != *uid || left.effective != *uid || left.saved != *uid {
-                return step(6, Err(nix::Error::EPERM));
+                return step(7, Err(nix::Error::EPERM));
             }
         }
         // Capabilities survive a change between two ids that are not root's: they have to be cleared by hand.
-        step(7, drop_capabilities())?;
-        step(8, prctl::set_no_new_privs())?;
-        step(9, setrlimit(Resource::RLIMIT_CORE, 0, 0))?;
+        step(8, drop_capabilities())?;
+        step(9, prctl::set_no_new_privs())?;
+        step(10, setrlimit(Resource::RLIMIT_CORE, 0, 0))?;
+        step(11, self.limits.set())?;
         // Last, because a change of user clears it.
-        step(10, prctl::set_pdeathsig(Signal::SIGKILL))?;
+        step(12, prctl::set_pdeathsig(Signal::SIGKILL))?;
         if getppid() != self.parent {
-            return step(10, Err(nix::Error::ESRCH));
+            return step(12, Err(nix::Error::ESRCH));
         }
         Ok(())
+    }
+
+    fn join_group(&self) -> nix::Result<()> {
+        let Some(group) = self.group else { return Ok(()) };
+        // SAFETY: writes one byte of a constant; 0 means the process that writes.
+        let result = unsafe { libc::write(group, c"0".as_ptr().cast(), 1) };
+        nix::errno::Errno::result(result).map(drop)
     }
 
     fn pass_channel(&self) -> nix::Result<()> {
@@ -166,6 +208,24 @@ impl ChildSide {
             if channel == CHANNEL { libc::fcntl(CHANNEL, libc::F_SETFD, 0) } else { libc::dup2(channel, CHANNEL) }
         };
         nix::errno::Errno::result(result).map(drop)
+    }
+}
+
+impl Limits {
+    fn set(self) -> nix::Result<()> {
+        if let Some(wanted) = self.open_files {
+            let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+            setrlimit(Resource::RLIMIT_NOFILE, wanted.min(hard), hard)?;
+        }
+        for (resource, wanted) in
+            [(Resource::RLIMIT_MEMLOCK, self.locked_memory), (Resource::RLIMIT_NPROC, self.processes)]
+        {
+            if let Some(wanted) = wanted {
+                let (_, hard) = getrlimit(resource)?;
+                setrlimit(resource, wanted.min(hard), wanted.min(hard))?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -217,6 +277,7 @@ mod tests {
     use crate::os::process;
     use std::fs::File;
     use std::io::Read;
+    use std::os::fd::AsFd;
 
     fn run(script: &str, identity: Option<Identity>) -> String {
         let arguments = [OsString::from("-c"), OsString::from(script)];
@@ -230,6 +291,8 @@ mod tests {
             identity,
             channel: None,
             piped: true,
+            group: None,
+            limits: Limits { open_files: Some(100), locked_memory: Some(4096), processes: None },
         };
         let mut child = start(&plan).unwrap();
         let mut text = String::new();
@@ -244,6 +307,31 @@ mod tests {
         let text = run("env | grep -v -e ^PWD= -e ^_= -e ^SHLVL= -e ^OLDPWD=; ls /proc/self/fd | wc -l", None);
         // Four: the three standard ones and the one with which ls reads the directory.
         assert_eq!(text, "PATH=/usr/bin:/bin\n4\n");
+    }
+
+    #[test]
+    fn a_child_has_the_limits_that_it_was_given() {
+        let text = run("ulimit -Sn; ulimit -l; ulimit -c", None);
+        assert_eq!(text, "100\n4\n0\n");
+    }
+
+    #[test]
+    fn a_child_that_cannot_join_its_group_does_not_start() {
+        let read_only = File::open("/dev/null").unwrap();
+        let plan = Plan {
+            program: Path::new("/bin/true"),
+            name: "x",
+            arguments: &[],
+            environment: &[],
+            directory: None,
+            identity: None,
+            channel: None,
+            piped: false,
+            group: Some(read_only.as_fd()),
+            limits: Limits::default(),
+        };
+        let message = start(&plan).unwrap_err().to_string();
+        assert!(message.contains("joining the cgroup failed: Bad file descriptor"), "{message}");
     }
 
     #[test]
@@ -278,6 +366,8 @@ mod tests {
             identity: None,
             channel: None,
             piped: false,
+            group: None,
+            limits: Limits::default(),
         };
         let message = start(&plan).unwrap_err().to_string();
         assert!(message.contains("/nonexistent/python") && message.contains("No such file"), "{message}");

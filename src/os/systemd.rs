@@ -9,6 +9,7 @@ use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
@@ -150,6 +151,12 @@ fn connect(name: &OsString) -> io::Result<UnixDatagram> {
 /// When the environment says that sockets were passed and they are not there.
 pub(crate) fn passed_sockets() -> io::Result<Vec<(String, OwnedFd)>> {
     sd_notify::listen_fds_with_names()?.map(|(number, name)| Ok((name, descriptors::inherited(number)?))).collect()
+}
+
+/// A credential that the service manager gave this service (systemd.exec(5), `LoadCredential=`), if it gave one of this name.
+pub(crate) fn credential(name: &str) -> Option<PathBuf> {
+    let path = PathBuf::from(env::var_os("CREDENTIALS_DIRECTORY")?).join(name);
+    path.exists().then_some(path)
 }
 
 /// Whether stderr is the journal (systemd.exec(5), `$JOURNAL_STREAM`), so that logging can go to it with fields.

@@ -1,12 +1,27 @@
-//! PROCESS 3, the sensor: the only process that will have the NVIDIA library in it, so that a driver that hangs or crashes
+//! PROCESS 3, the sensor: the only process that has the NVIDIA library in it, so that a driver that hangs or crashes
 //! takes neither the key nor a guest with it.
 
+mod library;
+mod nvml;
+mod reader;
+
 use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::time::MissedTickBehavior;
 
 use crate::os::{descriptors, process};
+use crate::sandbox::{self, Confinement, SandboxError};
 use crate::telemetry::forward;
 use crate::wire::channel::{Channel, ChannelError};
-use crate::wire::message::{FromSensor, GpuReading, ToSensor};
+use crate::wire::gpu::GpuReading;
+use crate::wire::message::{FromSensor, ToSensor};
+use library::LibraryError;
+use reader::Reader;
+
+/// How often a new reading is looked for: the driver is asked once a second.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// Why the sensor cannot work.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +29,9 @@ pub(crate) enum SensorError {
     /// It was not started by the supervisor, or has no reactor.
     #[error("the sensor is started by `comfy-guard run`, not by hand: {0}")]
     Start(io::Error),
+    /// Its sandbox cannot be closed.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
     /// The supervisor cannot be understood.
     #[error(transparent)]
     Wire(#[from] ChannelError),
@@ -25,15 +43,19 @@ pub(crate) enum SensorError {
 /// Runs the sensor until the supervisor ends it or is gone.
 pub(crate) fn run() -> Result<(), SensorError> {
     process::name_self(c"guard-sensor").map_err(SensorError::Start)?;
+    sandbox::sensor::begin()?;
     let socket = descriptors::inherited(descriptors::CHANNEL).map_err(SensorError::Start)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(SensorError::Start)?;
     runtime.block_on(async {
         let channel = Channel::new(socket).map_err(SensorError::Start)?;
-        let Some((ToSensor::Setup(log), _)) = channel.receive().await? else { return Err(SensorError::NoSetup) };
-        let mut lines = forward::install(log.level);
+        let Some((ToSensor::Setup(setup), _)) = channel.receive().await? else { return Err(SensorError::NoSetup) };
+        let mut lines = forward::install(setup.log.level);
+        let (source, confinement) = open_confined(setup.library.as_deref())?;
+        channel.send(&FromSensor::Confined(confinement.to_string())).await?;
         channel.send(&FromSensor::Ready).await?;
-        // No library is loaded yet: what cannot be read is absent, and ComfyUI's own numbers stand in /health.
-        channel.send(&FromSensor::Reading(GpuReading::Absent)).await?;
+        let mut told = GpuReading::Unknown;
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 message = channel.receive::<ToSensor>() => match message? {
@@ -42,7 +64,53 @@ pub(crate) fn run() -> Result<(), SensorError> {
                     None => return Ok(()),
                 },
                 Some(line) = lines.recv() => channel.send(&FromSensor::Log(line)).await?,
+                _ = look.tick() => {
+                    let reading = source.reading();
+                    if reading != told {
+                        channel.send(&FromSensor::Reading(reading.clone())).await?;
+                        told = reading;
+                    }
+                }
             }
         }
     })
+}
+
+/// Loads the library, where there is one, and closes the sandbox around it: the fence before there is a thread, the filter when nothing
+/// is to be made executable any more.
+fn open_confined(configured: Option<&Path>) -> Result<(Source, Confinement), SensorError> {
+    let found = library::find(configured);
+    let fence = sandbox::sensor::fence(found.as_deref().ok())?;
+    let source = match found {
+        Ok(path) => {
+            tracing::debug!(library = %path.display(), "the driver's library");
+            Source::Driver(Reader::start(path).map_err(SensorError::Start)?)
+        }
+        Err(error) => {
+            // A machine without a GPU is nothing to complain about; a library that was named or is refused is.
+            match error {
+                LibraryError::Missing => tracing::info!("{error}"),
+                _ => tracing::error!("{error}"),
+            }
+            Source::Nothing(GpuReading::Absent(error.to_string()))
+        }
+    };
+    Ok((source, sandbox::sensor::close(fence)?))
+}
+
+/// Where readings come from.
+enum Source {
+    /// A library that is asked.
+    Driver(Reader),
+    /// There is none, or none that may be loaded: ComfyUI's own numbers stand in `/health`.
+    Nothing(GpuReading),
+}
+
+impl Source {
+    fn reading(&self) -> GpuReading {
+        match self {
+            Self::Driver(reader) => reader.reading(),
+            Self::Nothing(reading) => reading.clone(),
+        }
+    }
 }

@@ -1,19 +1,22 @@
 //! ComfyUI's life: started, seen to serve, started again when it ends, stopped by the ladder, nothing left behind.
 
 use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
 use std::process::ExitStatus;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::backoff::{self, Death, Facts, Next};
-use super::environment;
 use super::ladder;
 use super::tail::Tail;
+use super::{cage, environment};
 use crate::config::OwnedComfyui;
+use crate::os::cgroup::Group;
 use crate::os::process::{self, Ending, Pid};
 use crate::os::spawn::{self, Identity, Plan};
 use crate::os::users::Account;
+use crate::sandbox::comfyui as sandbox;
 use crate::units::Bytes;
 use crate::wire::message::{Answering, ProcessState};
 
@@ -23,9 +26,12 @@ pub(crate) struct Comfyui {
     settings: OwnedComfyui,
     max_upload: Bytes,
     account: Option<(Account, Identity)>,
+    group: Option<Group>,
     tail: Tail,
     life: Life,
     in_a_row: u32,
+    /// Why it is not running, or did not run before; none since it serves.
+    trouble: Option<String>,
 }
 
 #[derive(Debug)]
@@ -43,10 +49,15 @@ enum Life {
 }
 
 impl Comfyui {
-    /// Due at once. `account`: as whom, where the guard may switch users.
-    pub(crate) fn new(settings: OwnedComfyui, max_upload: Bytes, account: Option<(Account, Identity)>) -> Self {
+    /// Due at once. `account`: as whom, where the guard may switch users; `group`: in which cgroup, where it was handed one.
+    pub(crate) fn new(
+        settings: OwnedComfyui,
+        max_upload: Bytes,
+        account: Option<(Account, Identity)>,
+        group: Option<Group>,
+    ) -> Self {
         let life = Life::Down { start_at: Instant::now(), first: true };
-        Self { settings, max_upload, account, tail: Tail::default(), life, in_a_row: 0 }
+        Self { settings, max_upload, account, group, tail: Tail::default(), life, in_a_row: 0, trouble: None }
     }
 
     /// Its process.
@@ -78,7 +89,7 @@ impl Comfyui {
                     let (pid, since) = (*pid, *since);
                     tracing::warn!(%pid, "ComfyUI has not ended; next: {next:?}");
                     self.life = Life::Ending { pid, since, rung: next };
-                    signal(pid, next);
+                    self.signal(pid, next);
                 }
             }
             _ => {}
@@ -100,25 +111,28 @@ impl Comfyui {
             .map_err(|error| format!("ComfyUI cannot be started: port {port} on 127.0.0.1 is not free ({error}); end the program that holds it (ss -ltnp) or set comfyui.port"))?;
         let account = self.account.as_ref().map(|(account, _)| (account.name.as_str(), account.home.as_path()));
         let environment = environment::environment(std::env::vars_os(), account, &self.settings);
+        let own_user = self.account.is_some();
+        let places = sandbox::places(&self.settings, &environment, own_user);
+        let arguments = environment::arguments(&self.settings, self.max_upload);
+        let limits = self.settings.limits;
+        let held = cage::limit(self.group.as_ref(), limits, own_user);
         let plan = Plan {
-            program: &self.settings.python,
-            name: &self.settings.python.to_string_lossy(),
-            arguments: &environment::arguments(&self.settings, self.max_upload),
+            program: Path::new(cage::SELF),
+            name: "comfy-guard:",
+            arguments: &cage::command_line(&self.settings, &places, arguments),
             environment: &environment,
-            directory: Some(&self.settings.directory),
+            directory: None,
             identity: self.account.as_ref().map(|(_, identity)| identity.clone()),
             channel: None,
             piped: true,
+            group: self.group.as_ref().map(Group::entrance),
+            limits: sandbox::limits(&self.settings, own_user, held),
         };
-        let child = spawn::start(&plan).map_err(|error| {
-            let whom =
-                self.account.as_ref().map_or_else(String::new, |(account, _)| format!(" as user {}", account.name));
-            format!("{error}{whom}; that user must be able to reach and execute it (comfyui.python, comfyui.directory)")
-        })?;
+        let child = spawn::start(&plan).map_err(|error| format!("ComfyUI cannot be started: {error}"))?;
         for pipe in child.output {
             self.tail.follow(pipe).map_err(|error| format!("ComfyUI's output cannot be read: {error}"))?;
         }
-        tracing::info!(pid = %child.pid, "ComfyUI started");
+        tracing::info!(pid = %child.pid, limits = cage::describe(limits, own_user, held), "ComfyUI started");
         self.life = Life::Up { pid: child.pid, served_since: None };
         Ok(())
     }
@@ -129,6 +143,7 @@ impl Comfyui {
             && answering == Answering::Yes
         {
             *served = Some(now);
+            self.trouble = None;
             tracing::info!(pid = %pid, "ComfyUI serves");
         }
     }
@@ -140,7 +155,7 @@ impl Comfyui {
         }
         let how = process::describe(status);
         // What it started and left must neither hold its port nor outlive it.
-        signal(pid, Ending::Kill);
+        self.signal(pid, Ending::Kill);
         if let Life::Up { served_since, .. } = self.life {
             let served = served_since.map_or(Duration::ZERO, |since| now.duration_since(since));
             let death = if status.success() { Death::Asked } else { Death::Crash };
@@ -164,6 +179,7 @@ impl Comfyui {
                 }
                 self.in_a_row = in_a_row;
                 self.life = Life::Down { start_at: now + after, first: false };
+                self.trouble = Some(short(&why));
             }
             Next::GiveUp => {
                 tracing::error!(
@@ -191,10 +207,31 @@ impl Comfyui {
         match self.life {
             Life::Up { pid, .. } => {
                 self.life = Life::Ending { pid, since: now, rung: Ending::Interrupt };
-                signal(pid, Ending::Interrupt);
+                self.signal(pid, Ending::Interrupt);
             }
             Life::Ending { .. } => {}
             _ => self.life = Life::Gone,
+        }
+    }
+
+    /// While none runs: kills what is left in its cgroup. Whether nothing is.
+    pub(crate) fn sweep(&self) -> bool {
+        let Some(group) = self.group.as_ref().filter(|group| group.is_populated()) else { return true };
+        if let Err(error) = group.kill() {
+            tracing::error!(%error, "what is left in ComfyUI's cgroup cannot be killed");
+        }
+        false
+    }
+
+    /// To its process group; a kill also to its whole cgroup, which nothing that it started can have left.
+    fn signal(&self, leader: Pid, how: Ending) {
+        if let Err(error) = process::end_group(leader, how) {
+            tracing::error!(pid = %leader, %error, "ComfyUI's process group cannot be signalled");
+        }
+        if how == Ending::Kill
+            && let Some(Err(error)) = self.group.as_ref().map(Group::kill)
+        {
+            tracing::error!(%error, "ComfyUI's cgroup cannot be killed");
         }
     }
 
@@ -203,20 +240,24 @@ impl Comfyui {
         matches!(self.life, Life::Gone)
     }
 
+    /// Why it does not serve, where it has ended or could not be started.
+    pub(crate) fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
+    }
+
     /// What the gateway is told.
     pub(crate) fn state(&self) -> ProcessState {
         match &self.life {
             Life::Up { served_since: Some(_), .. } => ProcessState::Running,
             Life::Up { .. } | Life::Down { first: true, .. } => ProcessState::Starting,
             Life::Down { .. } => ProcessState::Restarting,
-            Life::Failed { why } => ProcessState::Failed { why: why.chars().take(500).collect() },
+            Life::Failed { why } => ProcessState::Failed { why: short(why) },
             Life::Ending { .. } | Life::Gone => ProcessState::Stopping,
         }
     }
 }
 
-fn signal(leader: Pid, how: Ending) {
-    if let Err(error) = process::end_group(leader, how) {
-        tracing::error!(pid = %leader, %error, "ComfyUI's process group cannot be signalled");
-    }
+/// Fit for a status line and a message to the gateway: a traceback's last line can be long.
+fn short(why: &str) -> String {
+    why.chars().take(500).collect()
 }

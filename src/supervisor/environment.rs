@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::config::OwnedComfyui;
 use crate::units::Bytes;
+use crate::wire::message::GpuWish;
 
 /// What of the guard's environment goes on: where programs and libraries are, language, and what GPU users set.
 /// Everything else stays here, the key in `COMFYUI_API_KEY` and the service manager's sockets above all.
@@ -65,6 +66,16 @@ fn is_passed(name: &str, same_user: bool) -> bool {
         || (same_user && matches!(name, "HOME" | "USER" | "LOGNAME" | "XDG_CACHE_HOME"))
 }
 
+/// Which GPU ComfyUI is given, by the very environment and arguments that it gets.
+pub(crate) fn gpu_wish(own: impl Iterator<Item = (OsString, OsString)>, settings: &OwnedComfyui) -> GpuWish {
+    let passed = environment(own, None, settings);
+    let visible = passed.into_iter().find(|(name, _)| name == "CUDA_VISIBLE_DEVICES");
+    GpuWish {
+        cpu: settings.arguments.iter().any(|argument| argument == "--cpu"),
+        visible: visible.map(|(_, value)| value.to_string_lossy().into_owned()),
+    }
+}
+
 /// `main.py --listen 127.0.0.1 --port … --max-upload-size …`, then what the configuration adds.
 pub(crate) fn arguments(settings: &OwnedComfyui, max_upload: Bytes) -> Vec<OsString> {
     // ComfyUI counts in MiB and takes a fraction.
@@ -90,6 +101,10 @@ mod tests {
             user: "comfyui".into(),
             groups: vec![],
             stop_timeout: crate::units::Span::from_secs(15),
+            cage: crate::config::Cage::Standard,
+            writable: vec![],
+            readable: vec![],
+            limits: crate::config::Limits { memory: None, cpus: None, tasks: 4096 },
         }
     }
 

@@ -1,20 +1,33 @@
 //! What the roles say, once the permit table has let it through, and the ends of children.
 
 use std::process::ExitStatus;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Supervisor;
 use super::event::Question;
+use super::{Supervisor, report};
 use crate::os::process::{self, Pid};
 use crate::telemetry::output::{relay_gateway, relay_sensor};
+use crate::wire::gpu::{DriverFault, GpuReading};
 use crate::wire::message::{FromGateway, FromSensor, ToGateway, Verdict};
 use crate::wire::permit::Role;
+
+/// How long a driver may be silent before the sensor that asks it is ended.
+const HUNG: Duration = Duration::from_secs(10);
+
+fn is_hung(reading: &GpuReading) -> bool {
+    matches!(reading, GpuReading::Failed { fault: DriverFault::Hung, .. })
+}
 
 impl Supervisor {
     /// What the gateway said.
     pub(super) fn hear_gateway(&mut self, message: FromGateway) {
         match message {
+            FromGateway::Confined(by) => {
+                self.gateway.confined(&by);
+                tell_confinement(Role::Gateway.name(), self.gateway.confinement());
+            }
             FromGateway::Ready => self.gateway.became_ready(),
             FromGateway::Log(line) => relay_gateway(&line),
             FromGateway::Judge { ticket, key } => {
@@ -45,17 +58,36 @@ impl Supervisor {
     /// What the sensor said.
     pub(super) fn hear_sensor(&mut self, message: FromSensor) {
         match message {
+            FromSensor::Confined(by) => {
+                self.sensor.confined(&by);
+                tell_confinement(Role::Sensor.name(), self.sensor.confinement());
+            }
             FromSensor::Ready => self.sensor.became_ready(),
             FromSensor::Log(line) => relay_sensor(&line),
-            FromSensor::Reading(reading) => {
-                if self.gpu != reading {
-                    self.gpu = reading.clone();
-                    self.gateway.tell(ToGateway::Gpu(reading));
-                }
-            }
+            FromSensor::Reading(reading) => self.note_gpu(reading),
             FromSensor::Checked(number) => {
                 self.sensor.answered(number);
             }
+        }
+    }
+
+    /// A new reading: told on, and in the log where it is more than new figures.
+    fn note_gpu(&mut self, reading: GpuReading) {
+        self.hung_since = is_hung(&reading).then(|| self.hung_since.unwrap_or_else(Instant::now));
+        if let Some(text) = report::gpu_news(&self.gpu, &reading) {
+            tracing::warn!("{text}");
+        }
+        if self.gpu != reading {
+            self.gpu = reading.clone();
+            self.gateway.tell(ToGateway::Gpu(reading));
+        }
+    }
+
+    /// A sensor whose driver hangs is of no use: another one may find the driver well again.
+    pub(super) fn end_hung_sensor(&mut self, now: Instant) {
+        if self.hung_since.is_some_and(|since| now.duration_since(since) > HUNG) {
+            self.hung_since = Some(now);
+            self.sensor.kill("the driver does not answer it");
         }
     }
 
@@ -88,8 +120,13 @@ impl Supervisor {
     pub(super) fn bury(&mut self, pid: Pid, status: ExitStatus) {
         let now = Instant::now();
         let how = process::describe(status);
-        let known = self.gateway.died(pid, &how, now)
-            || self.sensor.died(pid, &how, now)
+        let sensor_died = self.sensor.died(pid, &how, now);
+        if sensor_died && !is_hung(&self.gpu) {
+            // What it read last may no longer be true.
+            self.note_gpu(GpuReading::Unknown);
+        }
+        let known = sensor_died
+            || self.gateway.died(pid, &how, now)
             || self.comfyui.as_mut().is_some_and(|comfyui| comfyui.died(pid, status, now));
         if !known {
             tracing::debug!(%pid, how, "an adopted orphan ended");
@@ -99,5 +136,12 @@ impl Supervisor {
             self.sensor.retire();
             self.drained |= self.gateway.pid().is_none();
         }
+    }
+}
+
+/// One line for each process that starts: what holds it.
+pub(super) fn tell_confinement(process: &str, confinement: Option<&str>) {
+    if let Some(by) = confinement {
+        tracing::info!("sandbox of the {process}: {by}");
     }
 }

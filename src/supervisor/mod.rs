@@ -5,6 +5,7 @@
 
 mod answers;
 mod backoff;
+mod cage;
 mod comfyui;
 mod environment;
 mod event;
@@ -28,12 +29,15 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::config::{Comfyui as ComfyuiSettings, Config, Findings};
+use crate::credential::names::{Names, host_names};
 use crate::credential::phc::Phc;
 use crate::os::descriptors;
 use crate::os::process::{self, Pid};
 use crate::os::systemd::Systemd;
+use crate::wire::gpu::GpuReading;
 use crate::wire::message::{
-    Answering, GatewaySettings, GatewaySetup, GpuReading, KeyState, ProcessState, TlsIdentity, ToGateway, ToSensor,
+    Answering, GatewaySettings, GatewaySetup, GpuWish, KeyState, ProcessState, SensorSetup, TlsIdentity, ToGateway,
+    ToSensor,
 };
 use crate::wire::permit::Role;
 use answers::Answers;
@@ -54,6 +58,9 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 const WATCH_INTERVAL: Duration = Duration::from_millis(500);
 /// How often the certificate is looked at without cause: its end comes closer by itself, and the guard renews its own.
 const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(12 * 3600);
+/// Addresses come late where the network is set up while the guard starts: looked for so often, and for so long after the start.
+const NAMES_INTERVAL: Duration = Duration::from_secs(5);
+const NAMES_SETTLE: Duration = Duration::from_secs(300);
 /// How often sessions that time has ended are taken off the list.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(60);
 /// How soon strangers are looked for again while some are dying.
@@ -108,6 +115,7 @@ struct Supervisor {
     comfyui: Option<Comfyui>,
     answering: Answering,
     gpu: GpuReading,
+    hung_since: Option<Instant>,
     told: Option<ProcessState>,
     /// Counts the keys that were in force.
     key_epoch: u64,
@@ -117,6 +125,8 @@ struct Supervisor {
     key_file: Watch,
     session_file: Watch,
     certificate: Watch,
+    /// What the machine was called when its certificate was looked at.
+    names: Names,
     checks: u64,
     stopping: Option<Instant>,
     drained: bool,
@@ -125,17 +135,19 @@ struct Supervisor {
 impl Supervisor {
     fn new(orders: Orders, started: Started, events: mpsc::Sender<Event>) -> Self {
         let config = &orders.config;
+        let address = addresses(&started);
         let comfyui = match &config.comfyui {
             ComfyuiSettings::Owned(settings) => {
-                Some(Comfyui::new(settings.clone(), config.proxy.max_upload, started.users.comfyui.clone()))
+                let account = started.users.comfyui.clone();
+                Some(Comfyui::new((**settings).clone(), config.proxy.max_upload, account, started.group))
             }
             ComfyuiSettings::External(_) => None,
         };
         let lifetimes = Lifetimes::of(&config.auth);
         let session_store =
             started.key.as_ref().and_then(|key| sessions::open_store(&config.state.directory, key, lifetimes));
-        let address = addresses(&started);
         tracing::info!("listening on {address}");
+        hear::tell_confinement("supervisor", Some(&started.confinement.to_string()));
         Self {
             key_file: reload::key_watch(&orders),
             session_file: sessions::watch(session_store.as_ref()),
@@ -143,6 +155,7 @@ impl Supervisor {
             unsaid: Vec::new(),
             key_epoch: 0,
             certificate: reload::certificate_watch(config),
+            names: host_names(&config.tls.names),
             answers: Answers::new(events.clone()),
             gateway: RoleProcess::new(Role::Gateway, started.users.network.clone()),
             sensor: RoleProcess::new(Role::Sensor, started.users.network.clone()),
@@ -154,6 +167,7 @@ impl Supervisor {
             systemd: Systemd::new(),
             answering: Answering::Unknown,
             gpu: GpuReading::Unknown,
+            hung_since: None,
             told: None,
             checks: 0,
             stopping: None,
@@ -170,7 +184,9 @@ impl Supervisor {
         let mut watch = tokio::time::interval(WATCH_INTERVAL);
         let mut certificate = tokio::time::interval_at(Instant::now() + CERTIFICATE_INTERVAL, CERTIFICATE_INTERVAL);
         let mut expiry = tokio::time::interval(EXPIRY_INTERVAL);
-        for ticker in [&mut check, &mut watch, &mut certificate, &mut expiry] {
+        let mut names = tokio::time::interval(NAMES_INTERVAL);
+        let settled = Instant::now() + NAMES_SETTLE;
+        for ticker in [&mut check, &mut watch, &mut certificate, &mut expiry, &mut names] {
             ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
         }
         while !self.is_over() {
@@ -182,6 +198,7 @@ impl Supervisor {
                 _ = check.tick() => self.check(),
                 _ = watch.tick() => self.look_at_files(),
                 _ = certificate.tick() => self.reload_identity(),
+                _ = names.tick(), if Instant::now() < settled => self.look_at_names(),
                 _ = expiry.tick() => self.expire_sessions(),
                 () = tokio::time::sleep_until(due) => {}
             }
@@ -220,8 +237,9 @@ impl Supervisor {
             self.answering = Answering::Unknown;
         }
         if self.sensor.due().is_some_and(|due| due <= now) {
-            let setup = ToSensor::Setup(self.orders.config.log.clone());
-            if let Err(error) = self.sensor.start(setup, &[], &self.events, Event::Sensor) {
+            let config = &self.orders.config;
+            let setup = SensorSetup { log: config.log.clone(), library: config.gpu.library.clone() };
+            if let Err(error) = self.sensor.start(ToSensor::Setup(setup), &[], &self.events, Event::Sensor) {
                 tracing::error!("{error}");
                 self.sensor.start_failed(now);
             }
@@ -234,7 +252,8 @@ impl Supervisor {
         match &self.comfyui {
             Some(comfyui) if comfyui.pid().is_none() => {
                 let known: Vec<Pid> = [self.gateway.pid(), self.sensor.pid()].into_iter().flatten().collect();
-                process::kill_strangers(&known) == 0
+                let group_is_empty = comfyui.sweep();
+                process::kill_strangers(&known) == 0 && group_is_empty
             }
             _ => true,
         }
@@ -267,6 +286,7 @@ impl Supervisor {
         self.checks += 1;
         self.gateway.check(now, self.checks, ToGateway::Check);
         self.sensor.check(now, self.checks, ToSensor::Check);
+        self.end_hung_sensor(now);
         // A slow start of ComfyUI is no failed start of the guard.
         self.systemd.extend_start(4 * CHECK_INTERVAL);
         self.systemd.flush();
@@ -287,6 +307,7 @@ impl Supervisor {
             auth: self.orders.config.auth.enabled,
             key: self.key_state(),
             comfyui: &comfyui,
+            trouble: self.comfyui.as_ref().and_then(Comfyui::trouble),
             answering: self.answering,
             address: &self.address,
         });
@@ -317,6 +338,10 @@ impl Supervisor {
             },
             comfyui: self.comfyui_state(),
             gpu: self.gpu.clone(),
+            wish: match &config.comfyui {
+                ComfyuiSettings::Owned(settings) => environment::gpu_wish(std::env::vars_os(), settings),
+                ComfyuiSettings::External(_) => GpuWish::default(),
+            },
             https_sockets: self.https_sockets,
             workers: std::thread::available_parallelism().map_or(1, usize::from).min(MOST_WORKERS),
         }

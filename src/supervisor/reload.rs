@@ -8,6 +8,7 @@ use super::start::{self, KeySource};
 use super::watch::Watch;
 use super::{Orders, Supervisor, gateway_settings};
 use crate::config::{Comfyui, Config};
+use crate::credential::names::host_names;
 use crate::credential::sessions::Lifetimes;
 use crate::wire::message::{TlsIdentity, ToGateway};
 
@@ -23,6 +24,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     };
     [
         ("listen", old.listen != new.listen),
+        ("gpu.library", old.gpu != new.gpu),
         ("service", old.service != new.service),
         ("state.directory", old.state != new.state),
         ("comfyui.port, comfyui.user, comfyui.groups", port(old) != port(new)),
@@ -44,7 +46,7 @@ impl Supervisor {
         self.systemd.reloading();
         self.reload_config();
         // A plain key in a file gets another hash each time that it is read, which would end all that rests on it.
-        if self.key_file.changed() || !matches!(self.orders.key_source, KeySource::File(_)) {
+        if self.key_file.changed() || !self.orders.key_source.may_be_plain() {
             self.reload_key();
         }
         self.reload_identity();
@@ -96,13 +98,14 @@ impl Supervisor {
         };
         let config = Config {
             listen: old.listen.clone(),
+            gpu: old.gpu.clone(),
             service: old.service.clone(),
             state: old.state.clone(),
             comfyui,
             ..new
         };
         if let (Some(comfyui), Comfyui::Owned(settings)) = (&mut self.comfyui, &config.comfyui) {
-            comfyui.reload(settings.clone(), config.proxy.max_upload, Instant::now());
+            comfyui.reload((**settings).clone(), config.proxy.max_upload, Instant::now());
         }
         if gateway_settings(old) != gateway_settings(&config) {
             self.gateway.tell(ToGateway::Settings(Box::new(gateway_settings(&config))));
@@ -144,6 +147,15 @@ impl Supervisor {
         }
     }
 
+    /// A certificate of the guard's own names the addresses that guests type: one that came since is added.
+    pub(super) fn look_at_names(&mut self) {
+        let now = host_names(&self.orders.config.tls.names);
+        if self.stopping.is_none() && self.orders.config.tls.identity.is_none() && now != self.names {
+            self.names = now;
+            self.reload_identity();
+        }
+    }
+
     fn serve_with(&mut self, identity: TlsIdentity) {
         if identity.chain != self.identity.chain || identity.key != self.identity.key {
             self.gateway.tell(ToGateway::Identity(Box::new(identity.clone())));
@@ -155,7 +167,7 @@ impl Supervisor {
 /// The file that the key is read from, if it is.
 pub(super) fn key_watch(orders: &Orders) -> Watch {
     let path: Option<&Path> = match &orders.key_source {
-        KeySource::Configured => Some(&orders.config.auth.key_file),
+        KeySource::Configured { .. } => Some(&orders.config.auth.key_file),
         KeySource::File(path) => Some(path),
         KeySource::Given(_) => None,
     };

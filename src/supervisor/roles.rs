@@ -17,8 +17,9 @@ use super::backoff;
 use super::event::Event;
 use crate::os::packet;
 use crate::os::process::{self, Ending, Pid};
-use crate::os::spawn::{self, Identity, Plan, SpawnError};
+use crate::os::spawn::{self, Identity, Limits, Plan, SpawnError};
 use crate::wire::channel::{Channel, MAX_MESSAGE};
+use crate::wire::line::printable;
 use crate::wire::permit::{Judged, Permits, Role};
 
 /// Messages that wait for a role; one that is this far behind has stopped reading.
@@ -58,6 +59,7 @@ struct Alive<Out> {
     pid: Pid,
     out: mpsc::Sender<Out>,
     ending: Arc<AtomicBool>,
+    confinement: Option<String>,
     ready: bool,
     unanswered: Option<(u64, Instant)>,
 }
@@ -110,7 +112,7 @@ impl<Out: Serialize + Send + Sync + 'static> RoleProcess<Out> {
         let ending = Arc::new(AtomicBool::new(false));
         tokio::spawn(write(channel.clone(), first, sockets, queue));
         tokio::spawn(read(channel, self.role, self.generation, ending.clone(), events.clone(), wrap));
-        self.alive = Some(Alive { pid, out, ending, ready: false, unanswered: None });
+        self.alive = Some(Alive { pid, out, ending, confinement: None, ready: false, unanswered: None });
         tracing::debug!(role = self.role.name(), %pid, "started");
         Ok(())
     }
@@ -125,6 +127,8 @@ impl<Out: Serialize + Send + Sync + 'static> RoleProcess<Out> {
             identity: self.identity.clone(),
             channel: Some(channel),
             piped: false,
+            group: None,
+            limits: Limits::default(),
         };
         Ok(spawn::start(&plan)?.pid)
     }
@@ -155,10 +159,24 @@ impl<Out: Serialize + Send + Sync + 'static> RoleProcess<Out> {
         owed.is_some_and(|owed| owed.take_if(|(asked, _)| *asked == number).is_some())
     }
 
-    /// It said that it is ready.
-    pub(crate) fn became_ready(&mut self) {
+    /// It said what holds it.
+    pub(crate) fn confined(&mut self, by: &str) {
         if let Some(alive) = &mut self.alive {
-            alive.ready = true;
+            alive.confinement = Some(printable(by));
+        }
+    }
+
+    /// What holds it, in its own words; none before it has said so.
+    pub(crate) fn confinement(&self) -> Option<&str> {
+        self.alive.as_ref().and_then(|alive| alive.confinement.as_deref())
+    }
+
+    /// It said that it is ready. A role that has not said what holds it works without a sandbox, and is ended.
+    pub(crate) fn became_ready(&mut self) {
+        match &mut self.alive {
+            Some(alive) if alive.confinement.is_some() => alive.ready = true,
+            Some(_) => self.kill("is ready and in no sandbox"),
+            None => {}
         }
     }
 

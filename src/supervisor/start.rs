@@ -9,26 +9,41 @@ use std::time::SystemTime;
 use crate::config::{Comfyui as ComfyuiSettings, Config, OwnedComfyui};
 use crate::credential::authority::{self, AuthorityError};
 use crate::credential::identity::{self, IdentityError};
-use crate::credential::key_file::{self, KeyFileError};
+use crate::credential::key_file::{self, GivenKey, KeyFileError};
 use crate::credential::names::host_names;
 use crate::credential::phc::Phc;
+use crate::os::cgroup::Group;
 use crate::os::descriptors;
 use crate::os::files;
+use crate::os::limits;
 use crate::os::privilege::{self, PrivilegeError};
 use crate::os::spawn::Identity;
 use crate::os::systemd;
 use crate::os::users::{self, Account, Uid, UserError};
+use crate::sandbox::{self, Confinement, SandboxError};
 use crate::wire::message::TlsIdentity;
+
+use super::cage;
 
 /// Where the key comes from.
 #[derive(Debug)]
 pub(crate) enum KeySource {
-    /// `auth.key_file`, written by `set-key`.
-    Configured,
+    /// `auth.key_file`, written by `set-key`; while there is none, the credential that the service manager gave, if it gave one.
+    Configured {
+        /// Where the service manager put it.
+        credential: Option<PathBuf>,
+    },
     /// `run --api-key-file`: a hash or a plain key.
     File(PathBuf),
     /// `COMFYUI_API_KEY` or `--api-key`, hashed already.
     Given(Phc),
+}
+
+impl KeySource {
+    /// Whether it may hold a plain key, which gets another hash each time that it is read.
+    pub(crate) fn may_be_plain(&self) -> bool {
+        matches!(self, Self::File(_) | Self::Configured { credential: Some(_) })
+    }
 }
 
 /// What stops a start.
@@ -40,6 +55,9 @@ pub(crate) enum StartError {
     /// The step down from root failed.
     #[error(transparent)]
     Privilege(#[from] PrivilegeError),
+    /// The supervisor's own sandbox cannot be closed.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
     /// An address cannot be listened on.
     #[error("cannot listen on {address}: {source}{}", hint(source))]
     Listen {
@@ -115,6 +133,10 @@ pub(crate) struct Started {
     pub(crate) key: Option<Phc>,
     /// The certificate.
     pub(crate) identity: TlsIdentity,
+    /// ComfyUI's own cgroup, where there is one.
+    pub(crate) group: Option<Group>,
+    /// What holds the supervisor itself.
+    pub(crate) confinement: Confinement,
 }
 
 /// Carries the start-up out. Call before any thread exists.
@@ -130,17 +152,24 @@ pub(crate) fn prepare(config: &Config, source: &KeySource) -> Result<Started, St
     let configured =
         config.tls.identity.as_ref().map(|pair| load_pair(&pair.certificate, &pair.private_key)).transpose()?;
     prepare_state(&config.state.directory, service.as_ref())?;
+    let group = match config.comfyui {
+        ComfyuiSettings::Owned(_) => cage::divide_group(service.as_ref().map(|account| (account.uid, account.gid))),
+        ComfyuiSettings::External(_) => None,
+    };
     if let Some(account) = &service {
+        if let Err(error) = limits::no_limit_on_locked_memory() {
+            tracing::debug!(%error, "the limit on locked memory stays");
+        }
         privilege::become_user(account.uid.0, account.gid.0)?;
     }
-    privilege::harden_self()?;
+    let confinement = sandbox::supervisor::close()?;
     let identity = match configured {
         Some(identity) => identity,
         None => own_identity(config)?,
     };
     let https_sockets = https.len();
     let sockets = https.into_iter().chain(redirect).collect();
-    Ok(Started { sockets, https_sockets, users, key, identity })
+    Ok(Started { sockets, https_sockets, users, key, identity, group, confinement })
 }
 
 /// The sockets from the service manager where there are any of that name, else the configured addresses.
@@ -204,21 +233,25 @@ fn comfyui_user(settings: &OwnedComfyui) -> Result<(Account, Identity), StartErr
 pub(crate) fn read_key(configured: &Path, source: &KeySource, owners: &[Uid]) -> Result<Option<Phc>, KeyFileError> {
     match source {
         KeySource::Given(phc) => Ok(Some(phc.clone())),
-        KeySource::File(path) => {
-            let given = key_file::read_plain_or_phc(path, owners)?;
-            if let Some(weakness) = given.weakness {
-                tracing::warn!("the key in {} is weak: {weakness}", path.display());
-            }
-            Ok(Some(given.phc))
+        KeySource::File(path) => key_file::read_plain_or_phc(path, owners).map(|given| Some(hash_of(given, path))),
+        KeySource::Configured { credential } => {
+            let read = match (key_file::read(configured, owners), credential) {
+                (Err(KeyFileError::Missing { .. }), Some(credential)) => {
+                    tracing::info!("the key is the service manager's credential {}", credential.display());
+                    key_file::read_credential(credential, owners).map(|given| hash_of(given, credential))
+                }
+                (read, _) => read,
+            };
+            Ok(read.map_err(|error| tracing::error!("{error}")).ok())
         }
-        KeySource::Configured => match key_file::read(configured, owners) {
-            Ok(phc) => Ok(Some(phc)),
-            Err(error) => {
-                tracing::error!("{error}");
-                Ok(None)
-            }
-        },
     }
+}
+
+fn hash_of(given: GivenKey, path: &Path) -> Phc {
+    if let Some(weakness) = given.weakness {
+        tracing::warn!("the key in {} is weak: {weakness}", path.display());
+    }
+    given.phc
 }
 
 /// A certificate and its key from PEM files, with what is to be said about them.

@@ -1,10 +1,12 @@
 //! The messages: everything that passes between the supervisor and a role.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use super::gpu::GpuReading;
 use super::line::Line;
 use crate::config::{Auth, Log, Proxy};
 use crate::secret::Secret;
@@ -56,6 +58,8 @@ pub(crate) enum ToGateway {
 /// Gateway to supervisor.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum FromGateway {
+    /// What holds it from now on, in words: for the log and for `status`.
+    Confined(String),
     /// Guests are being accepted.
     Ready,
     /// A line for the log.
@@ -100,14 +104,25 @@ pub(crate) enum FromGateway {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum ToSensor {
     /// First of all, once.
-    Setup(Log),
+    Setup(SensorSetup),
     /// As for the gateway.
     Check(u64),
+}
+
+/// Everything that the sensor starts with.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct SensorSetup {
+    /// `[log]`
+    pub(crate) log: Log,
+    /// `gpu.library`
+    pub(crate) library: Option<PathBuf>,
 }
 
 /// Sensor to supervisor.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum FromSensor {
+    /// As for the gateway.
+    Confined(String),
     /// Readings follow.
     Ready,
     /// A line for the log.
@@ -133,10 +148,21 @@ pub(crate) struct GatewaySetup {
     pub(crate) comfyui: ProcessState,
     /// What the sensor read last.
     pub(crate) gpu: GpuReading,
+    /// Which GPU ComfyUI was given.
+    pub(crate) wish: GpuWish,
     /// How many of the passed sockets speak TLS; the rest redirect.
     pub(crate) https_sockets: usize,
     /// Threads that serve guests.
     pub(crate) workers: usize,
+}
+
+/// Which GPU ComfyUI was given.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct GpuWish {
+    /// None: it was started with `--cpu`.
+    pub(crate) cpu: bool,
+    /// `CUDA_VISIBLE_DEVICES` as ComfyUI has it; none: all of them.
+    pub(crate) visible: Option<String>,
 }
 
 /// What the gateway takes from the configuration.
@@ -250,13 +276,4 @@ pub(crate) enum Answering {
     Refused,
     /// Something listens and does not answer in time, or not as ComfyUI does.
     Silent,
-}
-
-/// What the sensor knows.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum GpuReading {
-    /// Not read yet.
-    Unknown,
-    /// This machine has no NVIDIA library or no device.
-    Absent,
 }

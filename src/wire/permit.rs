@@ -37,6 +37,8 @@ pub(crate) enum Phase {
 /// The kinds of message that a role sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
+    /// `Confined`
+    Confined,
     /// `Ready`
     Ready,
     /// `Log`
@@ -68,6 +70,7 @@ pub(crate) trait Judged {
 impl Judged for FromGateway {
     fn kind(&self) -> Kind {
         match self {
+            Self::Confined(_) => Kind::Confined,
             Self::Ready => Kind::Ready,
             Self::Log(_) => Kind::Log,
             Self::Judge { .. } => Kind::Judge,
@@ -84,6 +87,7 @@ impl Judged for FromGateway {
 impl Judged for FromSensor {
     fn kind(&self) -> Kind {
         match self {
+            Self::Confined(_) => Kind::Confined,
             Self::Ready => Kind::Ready,
             Self::Log(_) => Kind::Log,
             Self::Reading(_) => Kind::Reading,
@@ -96,6 +100,7 @@ use Phase::{Ending, Starting, Working};
 
 /// Role, kind, the phases in which it may come, and whether it may come once only.
 const TABLE: &[(Role, Kind, &[Phase], bool)] = &[
+    (Role::Gateway, Kind::Confined, &[Starting], true),
     (Role::Gateway, Kind::Ready, &[Starting], true),
     (Role::Gateway, Kind::Log, &[Starting, Working, Ending], false),
     (Role::Gateway, Kind::Judge, &[Working, Ending], false),
@@ -105,6 +110,7 @@ const TABLE: &[(Role, Kind, &[Phase], bool)] = &[
     (Role::Gateway, Kind::Observed, &[Working, Ending], false),
     (Role::Gateway, Kind::Checked, &[Starting, Working, Ending], false),
     (Role::Gateway, Kind::Drained, &[Ending], true),
+    (Role::Sensor, Kind::Confined, &[Starting], true),
     (Role::Sensor, Kind::Ready, &[Starting], true),
     (Role::Sensor, Kind::Log, &[Starting, Working, Ending], false),
     (Role::Sensor, Kind::Reading, &[Working], false),
@@ -165,7 +171,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::secret::Secret;
-    use crate::wire::message::{Answering, GpuReading};
+    use crate::wire::gpu::GpuReading;
+    use crate::wire::message::Answering;
 
     fn question() -> FromGateway {
         FromGateway::Judge { ticket: 1, key: Secret::new(Vec::new()) }
@@ -194,11 +201,11 @@ mod tests {
     #[test]
     fn a_sensor_reads_only_while_it_works() {
         let mut permits = Permits::new(Role::Sensor);
-        assert!(permits.admit(&FromSensor::Reading(GpuReading::Absent)).is_err());
+        assert!(permits.admit(&FromSensor::Reading(GpuReading::Unknown)).is_err());
         permits.admit(&FromSensor::Ready).unwrap();
-        permits.admit(&FromSensor::Reading(GpuReading::Absent)).unwrap();
+        permits.admit(&FromSensor::Reading(GpuReading::Unknown)).unwrap();
         permits.ending();
-        assert!(permits.admit(&FromSensor::Reading(GpuReading::Absent)).is_err());
+        assert!(permits.admit(&FromSensor::Reading(GpuReading::Unknown)).is_err());
     }
 
     #[test]
@@ -213,7 +220,7 @@ mod tests {
                 | Kind::Observed
                 | Kind::Drained => *role == Role::Gateway,
                 Kind::Reading => *role == Role::Sensor,
-                Kind::Ready | Kind::Log | Kind::Checked => true,
+                Kind::Confined | Kind::Ready | Kind::Log | Kind::Checked => true,
             };
             assert!(belongs, "{role:?} {kind:?}");
         }

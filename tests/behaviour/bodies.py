@@ -50,7 +50,7 @@ class Growth:
 
     def __enter__(self):
         procs.reset_peak(self.pid)
-        self.before = procs.kilobytes(self.pid, "VmRSS")
+        self.before = procs.kilobytes(self.pid, "VmHWM")
         return self
 
     def __exit__(self, kind, *_):

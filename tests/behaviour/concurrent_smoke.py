@@ -10,9 +10,10 @@ import os
 import ssl
 
 import httpx
+import pytest
 from websockets.asyncio.client import connect
 
-from harness import procs
+from harness import places, procs
 from harness.stream import pattern
 from harness.wait import until
 
@@ -64,6 +65,7 @@ def test_everybody_gets_their_own(guard):
     assert wrong == []
 
 
+@pytest.mark.skipif(not places.AS_ROOT, reason=places.ROOT_SEES)
 def test_nothing_stays_open_afterwards(guard):
     """Descriptors of the gateway go back to where they were."""
     pid = guard.pids()["gateway"]

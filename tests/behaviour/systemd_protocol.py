@@ -10,8 +10,8 @@ import time
 
 import pytest
 
-from harness import procs
-from harness.guard import Guard, free_port
+from harness import places, procs
+from harness.guard import Guard, free_port, strong_key
 from harness.wait import until
 
 
@@ -45,6 +45,49 @@ def test_status_is_told_in_words(fresh):
     until(lambda: [line for line in running.notify.gather()[count:] if line.startswith("STATUS=")], 5, "a new STATUS= when ComfyUI died")
     until(running.healthy, 20, "ComfyUI is back")
     until(lambda: [line for line in running.notify.gather() if line.startswith("STATUS=")][-1] != "", 5, "STATUS= after it came back")
+
+
+def test_a_comfyui_that_cannot_be_started_does_not_hold_the_unit_up(fresh):
+    """`systemctl start` would wait for minutes, and then not say why."""
+    running = fresh(wait=None, config={"comfyui": {"python": "/nonexistent/python"}})
+    until(lambda: running.notify.saw("READY=1"), 10, "READY=1")
+    said = [line for line in running.notify.gather() if line.startswith("STATUS=")][-1]
+    assert "/nonexistent/python" in said, said
+    assert running.get("/queue", key=True).status == 503
+
+
+def asked_with(running, key: str) -> int:
+    return running.get("/queue", headers={"Authorization": f"Bearer {key}"}).status
+
+
+@pytest.fixture
+def given_key(tmp_path):
+    """The folder of credentials as systemd 252 makes it, with a key that the box was provisioned with."""
+    if places.AS_ROOT:
+        for folder in (tmp_path, *tmp_path.parents[:2]):
+            folder.chmod(0o755)
+    key = tmp_path / "comfy-guard.key"
+    key.write_text(strong_key() + "\n")
+    key.chmod(0o440)
+    return key
+
+
+def test_a_key_is_taken_from_the_managers_credentials_until_one_is_set(fresh, given_key):
+    running = fresh(key=None, env={"CREDENTIALS_DIRECTORY": str(given_key.parent)})
+    given, mine = given_key.read_text().strip(), strong_key()
+    assert asked_with(running, given) == 200
+    assert running.get("/queue").status == 401
+    assert b"CREDENTIALS_DIRECTORY" not in procs.read(running.pids()["comfyui"], "environ")
+    running.set_key(mine)
+    until(lambda: asked_with(running, mine) == 200, 5, "the key that was set is in force")
+    assert asked_with(running, given) == 401
+
+
+def test_a_credential_that_others_can_read_lets_nobody_in(fresh, given_key):
+    given_key.chmod(0o444)
+    running = fresh(key=None, wait="answers", env={"CREDENTIALS_DIRECTORY": str(given_key.parent)})
+    running.until_log("has mode 0444")
+    assert asked_with(running, given_key.read_text().strip()) == 503
 
 
 def test_reload_is_announced_and_ended(fresh):

@@ -9,6 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(os.environ.get("COMFY_GUARD_BIN") or ROOT / "target/debug/comfy-guard")
 AS_ROOT = os.geteuid() == 0
+ROOT_SEES = "the guard's processes are not dumpable: only root sees what they hold"
 SERVICE_USER, NETWORK_USER, COMFYUI_USER = "comfy-guard", "comfy-guard-net", "comfyui"
 
 REAL_DIR = os.environ.get("COMFYUI_DIR")

@@ -64,14 +64,20 @@ def status(pid: int) -> dict[str, str]:
     return dict(re.findall(r"^(\w+):[ \t]*(.*)$", read(pid, "status").decode("latin-1"), re.M))
 
 
+def status_of_thread(pid: int, thread: int) -> dict[str, str]:
+    """The same of one thread: capabilities and filters belong to threads."""
+    return dict(re.findall(r"^(\w+):[ \t]*(.*)$", read(pid, f"task/{thread}/status").decode("latin-1"), re.M))
+
+
 def kilobytes(pid: int, name: str) -> int:
     """A memory figure of /proc/PID/status (VmHWM: the peak) in KiB."""
     return int(status(pid)[name].split()[0])
 
 
 def reset_peak(pid: int) -> None:
-    """Starts VmHWM afresh from the present size (proc(5), clear_refs)."""
-    Path(f"/proc/{pid}/clear_refs").write_text("5")
+    """Starts VmHWM afresh from the present size (proc(5), clear_refs); without root, whose alone that is here, the peak stays."""
+    if os.geteuid() == 0:
+        Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 
 def cpu_seconds(pid: int) -> float:

@@ -56,7 +56,7 @@ impl Desk {
 
 fn owned(config: Config) -> OwnedComfyui {
     match config.comfyui {
-        Comfyui::Owned(owned) => owned,
+        Comfyui::Owned(owned) => *owned,
         Comfyui::External(address) => panic!("external at {address}"),
     }
 }
@@ -75,6 +75,8 @@ fn one_key_is_enough() {
     let comfyui = owned(config);
     assert_eq!(comfyui.python, Path::new("/opt/comfyui/venv/bin/python"));
     assert_eq!((comfyui.port, comfyui.stop_timeout), (8188, Span::from_secs(15)));
+    assert_eq!(comfyui.cage, Cage::Standard);
+    assert_eq!(comfyui.limits, Limits { memory: None, cpus: None, tasks: 4096 });
 }
 
 #[test]
@@ -89,6 +91,8 @@ fn later_layers_win_and_tables_are_merged() {
         .variable("COMFY_GUARD_COMFYUI__ENVIRONMENT__C", "variable")
         .variable("COMFY_GUARD_AUTH__ANONYMOUS_WEBSOCKET", "deny")
         .variable("COMFY_GUARD_AUTH__EXEMPT__SUFFIXES", ".a, .b")
+        .variable("COMFY_GUARD_COMFYUI__LIMITS__CPUS", "1.5")
+        .variable("COMFY_GUARD_COMFYUI__LIMITS__TASKS", "500")
         .variable("PATH", "/bin")
         .flag("comfyui.port", 5);
     let config = desk.config();
@@ -97,6 +101,7 @@ fn later_layers_win_and_tables_are_merged() {
     assert_eq!(config.auth.exempt.suffixes, [".a", ".b"]);
     let comfyui = owned(config);
     assert_eq!((comfyui.port, comfyui.user.as_str()), (5, "ten"));
+    assert_eq!(comfyui.limits, Limits { memory: None, cpus: Some(Processors(1500)), tasks: 500 });
     let environment: Vec<_> = comfyui.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     assert_eq!(environment, [("A", "file"), ("B", "drop-in"), ("C", "variable")]);
     let files = load(&desk.sources).unwrap().files;
@@ -118,7 +123,7 @@ fn a_variable_names_the_file_and_a_flag_names_it_with_more_right() {
 #[test]
 fn relative_paths_start_where_they_are_written() {
     let desk = Desk::with(
-        "[comfyui]\ndirectory = \"ui\"\npython = \"bin/py\"\n[tls]\ncertificate = \"c.pem\"\nprivate_key = \"k.pem\"\n",
+        "[comfyui]\ndirectory = \"ui\"\npython = \"bin/py\"\nwritable = [\"/srv\", \"w\"]\n[tls]\ncertificate = \"c.pem\"\nprivate_key = \"k.pem\"\n",
     )
     .drop_in("a.toml", "[state]\ndirectory = \"state\"")
     .variable("COMFY_GUARD_AUTH__KEY_FILE", "key");
@@ -130,6 +135,7 @@ fn relative_paths_start_where_they_are_written() {
     assert_eq!(config.auth.key_file, std::env::current_dir().unwrap().join("key"));
     let comfyui = owned(config);
     assert_eq!((comfyui.directory, comfyui.python), (at("ui"), at("ui/bin/py")));
+    assert_eq!(comfyui.writable, [PathBuf::from("/srv"), at("w")]);
 }
 
 #[test]

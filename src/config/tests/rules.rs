@@ -65,6 +65,16 @@ fn what_contradicts_itself_is_refused() {
         ("auth.frame_ancestors = [\"*\"]", "config.toml:1:25: \"*\" would let the pages of any site"),
         ("auth.frame_ancestors = [\"https://a.example; script-src *\"]", "is not a web origin"),
         ("comfyui.stop_timeout = \"10ms\"", "needs time to stop"),
+        ("comfyui.sandbox = \"tight\"", "config.toml:1:19: unknown variant `tight`, expected one of `off`, `standard`"),
+        ("comfyui.writable = [\"/srv\", \"/\"]", "config.toml:1:29: \"/\" would let ComfyUI write everywhere"),
+        ("comfyui.limits.memory = \"8MB\"", "config.toml:1:25: ComfyUI cannot load within 8MB"),
+        ("comfyui.limits.memory = \"-1GB\"", "does not begin with a number"),
+        ("comfyui.limits.cpus = 0", "config.toml:1:23: 0 of a processor is too little"),
+        ("comfyui.limits.cpus = \"2\"", "expected a number of processors"),
+        ("comfyui.limits.tasks = 10", "config.toml:1:24: 10 processes and threads are too few"),
+        ("comfyui.limits.tasks = 1.5", "expected u32"),
+        ("comfyui.external = \"127.0.0.1:1\"\ncomfyui.limits.cpus = 2", "comfyui.limits.cpus has no meaning"),
+        ("comfyui.external = \"127.0.0.1:1\"\ncomfyui.sandbox = \"off\"", "comfyui.sandbox has no meaning"),
     ];
     for (text, expected) in table {
         let needs_one = !text.is_empty() && !text.contains("comfyui.external") && !text.contains("comfyui.directory");
@@ -88,6 +98,8 @@ fn what_only_looks_wrong_is_accepted() {
         "auth.session_lifetime = \"1m\"\nauth.browser_session_lifetime = \"400d\"",
         "auth.frame_ancestors = [\"https://desk.example:8443\", \"http://[::1]\"]",
         "auth.exempt.trees = [\"/apis/\"]",
+        "comfyui.sandbox = \"strict\"\ncomfyui.readable = [\"/srv\"]\ncomfyui.writable = [\"out\", \"/dev/infiniband\"]",
+        "comfyui.limits = { memory = \"256MB\", cpus = 0.1, tasks = 64 }",
     ] {
         Desk::with(format!("comfyui.directory = \"/a\"\n{text}")).config();
     }

@@ -6,7 +6,9 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::wire::message::{Answering, GpuReading, KeyState, ProcessState};
+use super::gpu::{self, Trouble};
+use crate::wire::gpu::{Gpu, GpuReading};
+use crate::wire::message::{Answering, GpuWish, KeyState, ProcessState};
 
 /// A device as ComfyUI's `/system_stats` names it. Sizes in bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -37,6 +39,8 @@ pub(crate) struct Health {
     pub(crate) device: Option<Device>,
     /// What the sensor says.
     pub(crate) gpu: GpuReading,
+    /// Which GPU ComfyUI was given.
+    pub(crate) wish: GpuWish,
     /// When the certificate ends.
     pub(crate) certificate_ends: SystemTime,
 }
@@ -61,6 +65,14 @@ pub(crate) enum Status {
     NoKey,
     /// The guard is ending.
     Stopping,
+    /// ComfyUI's GPU fell off the bus.
+    GpuLost,
+    /// The driver's library and its kernel part differ: nothing computes until a reboot.
+    GpuDriverMismatch,
+    /// There is a GPU, and ComfyUI computes without it.
+    GpuUnavailable,
+    /// The driver does not answer.
+    NvmlHung,
 }
 
 #[derive(Serialize)]
@@ -94,14 +106,25 @@ struct Vram {
 
 impl Health {
     /// Nothing has been asked yet.
-    pub(crate) fn new(process: ProcessState, gpu: GpuReading, certificate_ends: SystemTime) -> Self {
-        Self { process, answering: Answering::Unknown, remaining: 0, device: None, gpu, certificate_ends }
+    pub(crate) fn new(process: ProcessState, gpu: GpuReading, wish: GpuWish, certificate_ends: SystemTime) -> Self {
+        Self { process, answering: Answering::Unknown, remaining: 0, device: None, gpu, wish, certificate_ends }
     }
 
     /// The one word. `open`: no key is needed.
     pub(crate) fn status(&self, key: KeyState, open: bool) -> Status {
         if key == KeyState::Missing && !open {
             return Status::NoKey;
+        }
+        if self.process == ProcessState::Stopping {
+            return Status::Stopping;
+        }
+        // The cause before what it does to ComfyUI, which may end of it again and again.
+        match gpu::trouble(&self.gpu, self.device.as_ref(), &self.wish) {
+            Some(Trouble::Lost) => return Status::GpuLost,
+            Some(Trouble::Mismatch) => return Status::GpuDriverMismatch,
+            Some(Trouble::Hung) => return Status::NvmlHung,
+            Some(Trouble::Unused) => return Status::GpuUnavailable,
+            None => {}
         }
         match (&self.process, self.answering) {
             (ProcessState::Stopping, _) => Status::Stopping,
@@ -122,21 +145,39 @@ impl Health {
         let code = if status == Status::Ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         // One worker: of what is left, one prompt runs at most.
         let running = self.remaining.min(1);
-        let device = self.device.as_ref();
         let body = Guide {
             status,
             queue: Queue { pending: self.remaining - running, running },
-            device: Named {
-                name: device.map_or("unknown", |device| &device.name),
-                kind: device.map_or("unknown", |device| &device.kind),
-            },
-            vram: Vram {
-                total: device.map_or(0, |device| device.vram_total),
-                free: device.map_or(0, |device| device.vram_free),
-            },
+            device: self.named(),
+            vram: self.vram(),
             detail: detailed.then(|| self.detail()),
         };
         (code, serde_json::to_string(&body).unwrap_or_default())
+    }
+
+    /// As ComfyUI names its device; before it has told, as the driver does.
+    fn named(&self) -> Named<'_> {
+        match (&self.device, self.own_gpu().and_then(|gpu| gpu.name.as_deref())) {
+            (Some(device), _) => Named { name: &device.name, kind: &device.kind },
+            (None, Some(name)) => Named { name, kind: "cuda" },
+            (None, None) => Named { name: "unknown", kind: "unknown" },
+        }
+    }
+
+    /// The driver's figures where it is asked; ComfyUI's own are some seconds old.
+    fn vram(&self) -> Vram {
+        match (self.own_gpu().and_then(|gpu| gpu.memory), &self.device) {
+            (Some(memory), _) => Vram { total: memory.total, free: memory.free },
+            (None, Some(device)) => Vram { total: device.vram_total, free: device.vram_free },
+            (None, None) => Vram { total: 0, free: 0 },
+        }
+    }
+
+    fn own_gpu(&self) -> Option<&Gpu> {
+        match &self.gpu {
+            GpuReading::Read(readings) => gpu::chosen(&readings.gpus, self.device.as_ref(), &self.wish),
+            _ => None,
+        }
     }
 
     fn detail(&self) -> Value {
@@ -147,7 +188,7 @@ impl Health {
         let ends = self.certificate_ends.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
         json!({
             "guard": env!("CARGO_PKG_VERSION"),
-            "gpu": match self.gpu { GpuReading::Unknown => "unknown", GpuReading::Absent => "absent" },
+            "gpu": gpu::detail(&self.gpu),
             "certificate_ends": ends,
             "failure": why,
         })
@@ -160,7 +201,7 @@ mod tests {
     use super::*;
 
     fn health(process: ProcessState, answering: Answering) -> Health {
-        Health { answering, ..Health::new(process, GpuReading::Absent, SystemTime::UNIX_EPOCH) }
+        Health { answering, ..Health::new(process, GpuReading::Unknown, GpuWish::default(), SystemTime::UNIX_EPOCH) }
     }
 
     #[test]

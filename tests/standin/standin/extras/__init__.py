@@ -2,11 +2,11 @@
 
 from aiohttp import web
 
-from . import bodies, broken, process, recording, sockets, timing
+from . import bodies, broken, node, process, recording, sockets, timing
 
 
 def add_routes(app: web.Application, standin) -> None:
-    for part in (recording, bodies, timing, broken, sockets, process):
+    for part in (recording, bodies, timing, broken, sockets, process, node):
         routes = web.RouteTableDef()
         part.add_routes(routes, standin)
         app.add_routes([web.route(r.method, f"/_standin{r.path}", r.handler, **r.kwargs) for r in routes])
