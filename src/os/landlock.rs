@@ -125,8 +125,8 @@ impl Fence {
     /// Opens the granted paths, as this process can reach them now, and hands the rules to the kernel.
     ///
     /// # Errors
-    /// A path that exists cannot be opened, or the kernel refuses a rule. A path that does not exist grants nothing and is told by
-    /// [`Fence::missing`].
+    /// A path within reach cannot be opened, or the kernel refuses a rule. A path that does not exist, or that this process may not even
+    /// name, grants nothing and is told by [`Fence::missing`].
     pub(crate) fn prepare(rules: &Rules) -> Result<Self, LandlockError> {
         let in_force = in_force(rules, abi());
         if in_force.kinds.is_empty() {
@@ -179,7 +179,7 @@ impl Fence {
         &self.in_force
     }
 
-    /// Granted paths that are not there.
+    /// Granted paths that are not there, or are closed to this process (a home that a unit hides): nothing is lost by not granting them.
     pub(crate) fn missing(&self) -> &[PathBuf] {
         &self.missing
     }
@@ -212,7 +212,9 @@ fn in_force(rules: &Rules, abi: u32) -> InForce {
 
 fn is_missing(error: &PathFdError) -> bool {
     match error {
-        PathFdError::OpenCall { source, .. } => source.kind() == io::ErrorKind::NotFound,
+        PathFdError::OpenCall { source, .. } => {
+            matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied)
+        }
         _ => false,
     }
 }

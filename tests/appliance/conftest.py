@@ -11,9 +11,14 @@ from appliance.boxes.machine import Machine
 from harness.guard import strong_key
 
 
+# The first test of a kind also makes what is kept (a minute or two) and boots the machine.
+LIMIT_S = 900
+
+
 def pytest_collection_modifyitems(items):
-    if os.geteuid() != 0:
-        for item in items:
+    for item in items:
+        item.add_marker(pytest.mark.timeout(LIMIT_S))
+        if os.geteuid() != 0:
             item.add_marker(pytest.mark.skip(reason="only root can boot a container"))
 
 

@@ -1,6 +1,7 @@
 """Landlock and AppArmor on an installed box: in force, said so, and each seen to refuse what nothing else refuses."""
 
 import json
+import re
 
 import pytest
 
@@ -12,17 +13,24 @@ BY_LANDLOCK = "/opt/comfyui/not-writable"
 AS_COMFYUI = ["setpriv", "--reuid", "comfyui", "--regid", "comfyui", "--clear-groups"]
 
 
-def log_lines(box) -> dict[str, str]:
-    """The line that each process has in the log about its fences, of this start."""
-    lines = [line.partition("]: ")[2] for line in box.journal("-t", "comfy-guard", f"_PID={box.pids()['supervisor']}").splitlines()]
-    return {role: next((line for line in lines if "sandbox" in line and role in line.lower()), "") for role in ("gateway", "sensor", "comfyui")}
+SAID = {
+    "supervisor": r"sandbox of the supervisor: seccomp \d+ calls, {memory}",
+    "sensor": r"sandbox of the sensor: seccomp \d+ calls, Landlock ABI \d+ \(files",
+    "gateway": r"sandbox of the gateway: seccomp \d+ calls, Landlock ABI \d+ \(files.*, {memory}",
+    "ComfyUI": r"ComfyUI's cage: standard; seccomp: \d+ calls refused; Landlock ABI \d+ \(files",
+}
 
 
 def test_the_log_says_what_is_in_force(box):
-    said = log_lines(box)
-    for role in ("gateway", "comfyui"):
-        assert "Landlock" in said[role] and "seccomp" in said[role], said
-    assert "seccomp" in said["sensor"], said
+    said = box.journal("-o", "cat", f"_SYSTEMD_INVOCATION_ID={box.unit('InvocationID')['InvocationID']}")
+    memory = "memory locked" if box.may_lock_memory() else "memory not locked"
+    assert {process for process, words in SAID.items() if not re.search(words.replace("{memory}", memory), said)} == set(), said
+
+
+@pytest.mark.machine
+def test_on_a_machine_memory_is_locked(machine):
+    """What the container may lack: without this the line above could say "not locked" everywhere."""
+    assert machine.may_lock_memory()
 
 
 def test_landlock_refuses_comfyui_what_modes_allow(box):

@@ -18,7 +18,7 @@ SPOILT_KEYS = {
     "empty": (f"truncate -s 0 {KEY}", "set-key"),
     "open to the group": (f"chmod 640 {KEY}", "chmod"),
     "open to all": (f"chmod 644 {KEY}", "chmod"),
-    "swapped for ComfyUI's": (f"cp {KEY} {KEY}.theirs && chown comfyui {KEY}.theirs && mv {KEY}.theirs {KEY}", "Permission denied"),
+    "swapped for ComfyUI's": (f"cp {KEY} {KEY}.theirs && chown comfyui {KEY}.theirs && mv {KEY}.theirs {KEY}", "chown"),
     "swapped for a pipe": (f"rm {KEY} && mkfifo -m 600 {KEY} && chown comfy-guard {KEY}", "regular file"),
     "removed": (f"rm {KEY}", "set-key"),
 }

@@ -92,7 +92,7 @@ fn close(stage: &Stage, say: &impl Fn(&str)) -> Result<(), CageError> {
         scoped: true,
     })?;
     for path in fence.missing() {
-        say(&format!("{} is not there: ComfyUI cannot use it before its next start", path.display()));
+        say(&format!("{} is not there or closed to it: ComfyUI cannot use it before its next start", path.display()));
     }
     let mut filters = vec![Filter::denying(denied::STANDARD)?];
     if strict {

@@ -108,6 +108,10 @@ class Box:
         users = ("comfy-guard", "comfy-guard-net", "comfyui")
         return [args for _, _, user, args in self.processes() if user in users or "comfy-guard" in args.split()[0]]
 
+    def may_lock_memory(self) -> bool:
+        """Whether LimitMEMLOCK=infinity can come true: a container cannot go above what its host was given."""
+        return self.run("sh", "-c", "ulimit -l unlimited", check=False).returncode == 0
+
     # --- its guests -------------------------------------------------------------------------------------------------
 
     def guest(self, key: str | None = None, named: bool = True) -> Guest:

@@ -18,10 +18,18 @@ def digest(*recipe: str | Path) -> str:
     """Of texts and of whole trees, so that a thing is made again when its recipe changes."""
     total = hashlib.sha256()
     for part in recipe:
-        files = [part] if isinstance(part, str) or part.is_file() else sorted(path for path in part.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
-        for file in files:
-            total.update(file.encode() if isinstance(file, str) else str(file).encode() + file.read_bytes())
+        if isinstance(part, str):
+            total.update(part.encode())
+        else:
+            for file in _files(part):
+                total.update(str(file.relative_to(ROOT)).encode() + file.read_bytes())
     return total.hexdigest()
+
+
+def _files(part: Path) -> list[Path]:
+    if part.is_file():
+        return [part]
+    return sorted(path for path in part.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
 
 
 @contextlib.contextmanager

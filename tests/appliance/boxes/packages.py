@@ -12,7 +12,7 @@ from . import kept
 from .box import Box
 
 REPOSITORY = "/srv/comfy-guard"
-MAKE_REPOSITORY = os.environ.get("T_REPO") or kept.ROOT / "packaging/apt-repository"
+MAKE_REPOSITORY = kept.ROOT / "packaging/apt-repository"
 
 
 @cache
@@ -31,7 +31,7 @@ def package() -> Path:
     if named := os.environ.get("COMFY_GUARD_DEB"):
         return Path(named)
     found = sorted((kept.ROOT / "target/package").glob("comfy-guard_*.deb"), key=lambda path: path.stat().st_mtime)
-    assert found, "no package in target/package: build it first (tests/run package), or name one in COMFY_GUARD_DEB"
+    assert found, "no package in target/package: build it first (packaging/deb), or name one in COMFY_GUARD_DEB"
     return found[-1]
 
 
