@@ -5,6 +5,7 @@
 
 mod denied;
 mod devices;
+mod inside;
 mod known;
 mod stage;
 
@@ -44,7 +45,7 @@ const SYSTEM: &[&str] =
 /// `strict`: what the kernel tells of the machine, which torch and CUDA ask for.
 const TOLD: &[&str] = &["/proc", "/sys"];
 
-/// Which files ComfyUI may use for what. Everything is listed once; what lies inside of another one is allowed by that one too.
+/// Which files ComfyUI may use for what. What lies inside of another place is allowed by that one.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Places {
     /// Written to, and made where they are missing, as ComfyUI would make them.

@@ -8,6 +8,9 @@ use crate::os::cgroup::{Ceiling, Group, Held, NoGroup};
 use crate::os::users::{Gid, Uid};
 use crate::sandbox::comfyui::Places;
 
+/// The executable that the hidden command is one of.
+pub(super) const SELF: &str = "/proc/self/exe";
+
 /// ComfyUI's own cgroup, where this guard was handed one; why not stands in the log.
 ///
 /// Call before any thread or process is started. `owner`: to whom it is to belong, where this process is root still.
@@ -97,9 +100,6 @@ pub(super) fn command_line(settings: &OwnedComfyui, places: &Places, arguments: 
         .chain(arguments)
         .collect()
 }
-
-/// The executable that the hidden command is one of.
-pub(super) const SELF: &str = "/proc/self/exe";
 
 #[cfg(test)]
 mod tests {

@@ -161,6 +161,30 @@ def test_what_is_configured_can_be_written_and_read():
 
 
 @needs_landlock
+@pytest.mark.parametrize("level", ["standard", "strict"])
+def test_a_link_in_the_place_of_a_folder_opens_nothing_at_the_next_start(level):
+    """What is configured is opened at each start: a node that puts a link there must not choose what."""
+    with a_folder() as target, caged(level) as cage:
+        place = cage.base / "output/shared"
+        cage.guard.change({"comfyui": {"writable": [str(place)]}})
+        cage.does(f"import os\nos.makedirs({str(place)!r})\nresult = 1")
+        cage.guard.reload()
+        cage.guard.until_log("reloading")
+
+        def start_again():
+            before = cage.guard.pids()["comfyui"]
+            os.kill(before, 9)
+            until(lambda: cage.guard.pids().get("comfyui", before) != before and cage.guard.healthy(), 20, "a new ComfyUI")
+
+        start_again()
+        assert cage.does(WRITE.format(path=str(place / "file"))) == "x"
+        cage.does(f"import os, shutil\nshutil.rmtree({str(place)!r})\nos.symlink({str(target)!r}, {str(place)!r})\nresult = 1")
+        start_again()
+        assert cage.refused(f"open({str(place / 'file')!r}, 'w')") == "EACCES"
+        assert list(target.iterdir()) == []
+
+
+@needs_landlock
 def test_strict_reads_what_it_needs_and_no_more(strict, standard):
     for cage in (strict, standard):
         (cage.outside / "readable").write_text("for all")

@@ -8,6 +8,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::inside::Writable;
 use super::{Places, denied, devices, known};
 use crate::config::Cage;
 use crate::os::landlock::{Access, Fence, Grant, LandlockError, Rules};
@@ -127,14 +128,15 @@ fn grants(stage: &Stage, say: &impl Fn(&str)) -> Vec<Grant> {
     let mut grants = Vec::new();
     let mut grant = |path: &Path, access| grants.push(Grant { path: path.to_owned(), access });
     let read_write = if strict { Access::ReadWrite } else { Access::ReadWriteExecute };
-    for path in places.made.iter().chain(&places.provided) {
+    let written: Vec<&PathBuf> = places.made.iter().chain(&places.written).collect();
+    let writable = Writable::of(&written);
+    for path in places.made.iter().chain(&places.provided).filter(|path| !writable.holds(path)) {
         if let Err(error) = fs::create_dir_all(path) {
             say(&format!("{} cannot be made for ComfyUI: {error}", path.display()));
-        } else if places.made.contains(path) {
-            grant(path, read_write);
         }
     }
-    for path in &places.written {
+    // What lies inside of another one is opened by that one.
+    for path in written.into_iter().filter(|path| !writable.holds(path)) {
         grant(path, if is_device(path) { Access::Device } else { read_write });
     }
     for path in devices::present() {
@@ -148,13 +150,15 @@ fn grants(stage: &Stage, say: &impl Fn(&str)) -> Vec<Grant> {
         grant(Path::new("/"), Access::ReadExecute);
         return grants;
     }
-    for path in &places.read {
-        grant(path, Access::Read);
-    }
-    for path in places.executed.iter().chain(installation(&stage.program).as_ref()) {
-        // A system has only some of these.
-        if path.exists() {
-            grant(path, Access::ReadExecute);
+    let installed = installation(&stage.program).filter(|_| !writable.holds(&stage.program));
+    let executed = places.executed.iter().chain(&installed);
+    // A system has only some of these.
+    let there = executed.filter(|path| path.exists()).map(|path| (path, Access::ReadExecute));
+    for (path, access) in places.read.iter().map(|path| (path, Access::Read)).chain(there) {
+        if writable.is_left_by(path) {
+            say(&format!("{} leads out of a place that ComfyUI can write: left out", path.display()));
+        } else {
+            grant(path, access);
         }
     }
     grants
