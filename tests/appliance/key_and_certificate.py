@@ -107,4 +107,9 @@ def test_set_key_killed_at_any_moment_leaves_a_whole_key(spoilt):
     assert len(right) == 1
     box.key = right[0]
     assert box.until_served(box.key).get("/queue", key=True).status == 200
+    # What a kill leaves beside it is as closed as the key, and goes with a later key.
+    left = "find /etc/comfy-guard -name '.key.*.new'"
+    assert set(box.sh(f"{left} -printf '%m\\n'").stdout.split()) <= {"600"}
+    box.sh(f"{left} -exec touch --date=yesterday {{}} +")
+    box.run("comfy-guard", "set-key", "--stdin", stdin=box.key)
     assert box.sh("ls -A /etc/comfy-guard").stdout.split() == ["conf.d", "config.toml", "key"]
