@@ -30,7 +30,7 @@ def test_image_built_without_systemd_makes_its_own_certificate_at_its_first_boot
     assert not [path for path in box.files("/etc/comfy-guard") if path.endswith("/key")]
     until(lambda: box.state() == "active", 30, "the unit is up without anybody's doing")
     assert "set-key" in box.unit("StatusText")["StatusText"]
-    # This box gets its address after it has booted, so the certificate cannot name it yet.
+    # This box gets its address after it has booted, so the certificate need not name it yet.
     assert box.guest(named=False).get("/health").json()["status"] == "no_key"
     # Made by this boot, not by the build: the machine's number is younger than the image, and so is the authority.
     made = [box.out("stat", "-c", "%Y", path) for path in ("/etc/machine-id", "/var/lib/comfy-guard/tls/ca.pem")]
@@ -38,6 +38,28 @@ def test_image_built_without_systemd_makes_its_own_certificate_at_its_first_boot
     key = strong_key()
     box.run("comfy-guard", "set-key", "--stdin", stdin=key)
     assert box.until_served(key, named=False).get("/queue", key=True).status == 200
+    # And soon it does, without anybody's doing.
+    assert box.until_served(key).get("/queue", key=True).status == 200
+
+
+def test_a_key_can_come_with_the_box_as_a_credential(new_container):
+    """For machines that nobody logs in to: systemd hands it to the unit alone."""
+    key, another = strong_key(), strong_key()
+
+    def provision(root):
+        build_image(root)
+        store = root / "etc/credstore"
+        store.mkdir(mode=0o700, exist_ok=True)
+        (store / "comfy-guard.key").write_text(f"{key}\n")
+        (store / "comfy-guard.key").chmod(0o600)
+
+    box = new_container(prepare=provision)
+    until(lambda: box.state() == "active", 30, "the unit is up without anybody's doing")
+    assert box.until_served(key).get("/queue", key=True).status == 200
+    assert box.run("runuser", "-u", "comfyui", "--", "ls", "/run/credentials/comfy-guard.service", check=False).returncode != 0
+    box.run("comfy-guard", "set-key", "--stdin", stdin=another)
+    until(lambda: box.guest(another).get("/queue", key=True).status == 200, 10, "the key that was set")
+    assert box.guest(key).get("/queue", key=True).status == 401
 
 
 def test_two_boxes_of_one_image_have_different_certificates(new_container):
