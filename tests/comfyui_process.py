@@ -37,12 +37,15 @@ class Comfy:
         self.log = base / "log.txt"
         command = [PYTHON, "main.py", "--listen", "127.0.0.1", "--port", str(self.port), "--disable-auto-launch",
                    "--base-directory", str(base), "--database-url", "sqlite:///:memory:", "--cpu", *flags]
+        # Under nohup the tests ignore SIGHUP, and what they start would too.
+        hup = signal.signal(signal.SIGHUP, signal.SIG_DFL)
         kept, before = self.log.open("ab"), signal.signal(signal.SIGINT, sigint)
         try:
             self.process = subprocess.Popen(command, cwd=DIRECTORY, stdin=subprocess.DEVNULL,
                                             stdout=subprocess.PIPE, stderr=kept, restore_signals=False)
         finally:
             signal.signal(signal.SIGINT, before)
+            signal.signal(signal.SIGHUP, hup)
             kept.close()
         if wait:
             self.wait_open()
