@@ -10,6 +10,7 @@ use super::{Supervisor, report};
 use crate::os::process::{self, Pid};
 use crate::telemetry::output::{relay_gateway, relay_sensor};
 use crate::wire::gpu::{DriverFault, GpuReading};
+use crate::wire::line::printable;
 use crate::wire::message::{FromGateway, FromSensor, ToGateway, Verdict};
 use crate::wire::permit::Role;
 
@@ -75,7 +76,8 @@ impl Supervisor {
     fn note_gpu(&mut self, reading: GpuReading) {
         self.hung_since = is_hung(&reading).then(|| self.hung_since.unwrap_or_else(Instant::now));
         if let Some(text) = report::gpu_news(&self.gpu, &reading) {
-            tracing::warn!("{text}");
+            // In the driver's words, by way of a process that may have been taken over.
+            tracing::warn!("{}", printable(&text));
         }
         if self.gpu != reading {
             self.gpu = reading.clone();
