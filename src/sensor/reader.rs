@@ -30,7 +30,8 @@ impl Reader {
         let asked = Arc::new(Mutex::new(None));
         let asking = Asking(asked.clone());
         std::thread::Builder::new().name("driver".to_owned()).spawn(move || ask(path, &asking, &loaded, &readings))?;
-        if is_loaded.recv_timeout(PATIENCE).is_err() {
+        // Disconnected: it could not be loaded, which the reading says.
+        if is_loaded.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
             tracing::warn!("the driver's library takes long to load");
         }
         Ok(Self { readings: receiver, asked })

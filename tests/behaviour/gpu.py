@@ -142,6 +142,7 @@ def test_no_driver_and_no_device_are_nothing_to_complain_about(guarded, lines):
     guard = guarded(*lines, device=None)
     becomes(guard, "ok", 30)
     until(lambda: health(guard).json()["detail"]["gpu"]["state"] == "absent", 5, "absent")
+    assert "driver" not in "".join(line for line in guard.log().splitlines() if "WARN" in line or "ERROR" in line)
 
 
 def test_a_call_that_never_returns_delays_no_guest_and_the_sensor_is_started_again(guarded, library):
