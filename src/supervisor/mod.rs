@@ -29,7 +29,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::config::{Comfyui as ComfyuiSettings, Config, Findings};
-use crate::credential::names::{Names, host_names};
+use crate::credential::names::Names;
 use crate::credential::phc::Phc;
 use crate::os::descriptors;
 use crate::os::process::{self, Pid};
@@ -155,7 +155,7 @@ impl Supervisor {
             unsaid: Vec::new(),
             key_epoch: 0,
             certificate: reload::certificate_watch(config),
-            names: host_names(&config.tls.names),
+            names: started.names,
             answers: Answers::new(events.clone()),
             gateway: RoleProcess::new(Role::Gateway, started.users.network.clone()),
             sensor: RoleProcess::new(Role::Sensor, started.users.network.clone()),

@@ -137,9 +137,10 @@ impl Supervisor {
 
     /// Loads the certificate again; the guard's own is renewed when its time has come.
     pub(super) fn reload_identity(&mut self) {
+        self.names = host_names(&self.orders.config.tls.names);
         let loaded = match &self.orders.config.tls.identity {
             Some(pair) => start::load_pair(&pair.certificate, &pair.private_key).map_err(|error| error.to_string()),
-            None => start::own_identity(&self.orders.config).map_err(|error| error.to_string()),
+            None => start::own_identity(&self.orders.config, &self.names).map_err(|error| error.to_string()),
         };
         match loaded {
             Ok(new) => self.serve_with(new),
@@ -149,9 +150,8 @@ impl Supervisor {
 
     /// A certificate of the guard's own names the addresses that guests type: one that came since is added.
     pub(super) fn look_at_names(&mut self) {
-        let now = host_names(&self.orders.config.tls.names);
-        if self.stopping.is_none() && self.orders.config.tls.identity.is_none() && now != self.names {
-            self.names = now;
+        let config = &self.orders.config;
+        if self.stopping.is_none() && config.tls.identity.is_none() && host_names(&config.tls.names) != self.names {
             self.reload_identity();
         }
     }

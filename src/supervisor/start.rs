@@ -10,7 +10,7 @@ use crate::config::{Comfyui as ComfyuiSettings, Config, OwnedComfyui};
 use crate::credential::authority::{self, AuthorityError};
 use crate::credential::identity::{self, IdentityError};
 use crate::credential::key_file::{self, GivenKey, KeyFileError};
-use crate::credential::names::host_names;
+use crate::credential::names::{Names, host_names};
 use crate::credential::phc::Phc;
 use crate::os::cgroup::Group;
 use crate::os::descriptors;
@@ -133,6 +133,8 @@ pub(crate) struct Started {
     pub(crate) key: Option<Phc>,
     /// The certificate.
     pub(crate) identity: TlsIdentity,
+    /// What the machine was called then.
+    pub(crate) names: Names,
     /// ComfyUI's own cgroup, where there is one.
     pub(crate) group: Option<Group>,
     /// What holds the supervisor itself.
@@ -163,13 +165,14 @@ pub(crate) fn prepare(config: &Config, source: &KeySource) -> Result<Started, St
         privilege::become_user(account.uid.0, account.gid.0)?;
     }
     let confinement = sandbox::supervisor::close()?;
+    let names = host_names(&config.tls.names);
     let identity = match configured {
         Some(identity) => identity,
-        None => own_identity(config)?,
+        None => own_identity(config, &names)?,
     };
     let https_sockets = https.len();
     let sockets = https.into_iter().chain(redirect).collect();
-    Ok(Started { sockets, https_sockets, users, key, identity, group, confinement })
+    Ok(Started { sockets, https_sockets, users, key, identity, names, group, confinement })
 }
 
 /// The sockets from the service manager where there are any of that name, else the configured addresses.
@@ -264,10 +267,9 @@ pub(crate) fn load_pair(certificate: &Path, private_key: &Path) -> Result<TlsIde
     Ok(for_gateway(identity))
 }
 
-/// The certificate that the guard makes itself.
-pub(crate) fn own_identity(config: &Config) -> Result<TlsIdentity, AuthorityError> {
-    let names = host_names(&config.tls.names);
-    let made = authority::ensure(&config.state.directory, &names, SystemTime::now())?;
+/// The certificate that the guard makes itself, for these names.
+pub(crate) fn own_identity(config: &Config, names: &Names) -> Result<TlsIdentity, AuthorityError> {
+    let made = authority::ensure(&config.state.directory, names, SystemTime::now())?;
     if let Some(reason) = &made.renewed {
         let trust = if reason.is_new_ca() { "; `comfy-guard ca` prints the root to trust" } else { "" };
         tracing::info!("own certificate made: {reason}{trust}");
