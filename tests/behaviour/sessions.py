@@ -5,8 +5,6 @@ Pitfalls P9 (cookie-borne upgrades), P12 (replay after the end) and P13 (cookies
 
 import hashlib
 import json
-import os
-import signal
 import stat
 
 import pytest
@@ -198,15 +196,7 @@ def test_disk_holds_digests_only(fresh):
 def test_kill_in_between_loses_no_session(fresh, role):
     guard = fresh()
     kept = [Session(guard, True), Session(guard, False)]
-    before = guard.pids()
-    os.kill(before[role], signal.SIGKILL)
-    if role == "supervisor":
-        guard.process.wait(10)
-        until(lambda: not guard.left_over(), 15, "the whole tree is gone")
-        guard.start()
-    else:
-        until(lambda: guard.pids().get(role) not in (None, before[role]), 15, f"a new {role}")
-        until(guard.healthy, 15, "health")
+    guard.kill(role)
     assert [one.status() for one in kept] == [200, 200]
 
 

@@ -3,9 +3,7 @@
 Pitfalls P11 (no session, no API), P12 (logout that can be replayed) and P16 (the key in storage).
 """
 
-import os
 import re
-import signal
 
 import pytest
 
@@ -91,22 +89,10 @@ def test_kill_loses_no_remembered_session(fresh, profile, killed):
     guard = fresh()
     folder = profile(guard)
     (cookie,) = folder.run("visit", type=guard.key, remember=True)["found"]["cookies"]
-    kill(guard, killed)
+    guard.kill(killed)
     seen = folder.run("visit")
     assert seen["found"]["before"] == "graph" and seen["refused"] == []
     assert replay(guard, cookie) == 200
-
-
-def kill(guard, role: str) -> None:
-    before = guard.pids()
-    os.kill(before[role], signal.SIGKILL)
-    if role == "supervisor":
-        guard.process.wait(10)
-        until(lambda: not guard.left_over(), 15, "the whole tree is gone")
-        guard.start()
-    else:
-        until(lambda: guard.pids().get(role) not in (None, before[role]), 15, f"a new {role}")
-        until(guard.healthy, 15, "health")
 
 
 def test_new_key_ends_every_session(fresh, profile):

@@ -187,6 +187,18 @@ class Guard(Talk):
         assert not left, f"still there after SIGTERM: {[procs.command(pid) for pid in left]}"
         return code
 
+    def kill(self, role: str) -> None:
+        """SIGKILL to a role, or to the supervisor and so to all; back when guests are served again."""
+        before = self.pids()
+        os.kill(before[role], signal.SIGKILL)
+        if role == "supervisor":
+            self.process.wait(10)
+            until(lambda: not self.left_over(), 15, "the whole tree is gone")
+            self.start()
+        else:
+            until(lambda: self.pids().get(role) not in (None, before[role]), 15, f"a new {role}")
+            until(self.healthy, 15, "health")
+
     def left_over(self) -> list[int]:
         return sorted({pid for pid in self.known if procs.alive(pid)} | set(procs.mentioning(str(self.dir))))
 
