@@ -116,6 +116,8 @@ struct Supervisor {
     answering: Answering,
     gpu: GpuReading,
     hung_since: Option<Instant>,
+    /// Sensors that were ended because the driver is silent, since it spoke last.
+    hung_sensors: u32,
     told: Option<ProcessState>,
     /// Counts the keys that were in force.
     key_epoch: u64,
@@ -168,6 +170,7 @@ impl Supervisor {
             answering: Answering::Unknown,
             gpu: GpuReading::Unknown,
             hung_since: None,
+            hung_sensors: 0,
             told: None,
             checks: 0,
             stopping: None,

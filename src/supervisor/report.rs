@@ -137,7 +137,7 @@ mod tests {
     fn the_gpus_state_is_told_when_it_changes_and_not_with_every_figure() {
         let read = |lost, used| {
             let memory = Some(GpuMemory { total: 10, used, free: 10 - used });
-            GpuReading::Read(Readings { driver: None, cuda: None, gpus: vec![Gpu { lost, memory, ..Gpu::default() }] })
+            GpuReading::Read(Readings { gpus: vec![Gpu { lost, memory, ..Gpu::default() }], ..Readings::default() })
         };
         let hung = || GpuReading::Failed { fault: DriverFault::Hung, why: "no answer".to_owned() };
         let told = |before: &GpuReading, now: &GpuReading| gpu_news(before, now).unwrap_or_default();

@@ -26,6 +26,8 @@ use crate::wire::permit::{Judged, Permits, Role};
 const QUEUE: usize = 256;
 /// A role that does not answer a check within this time is stuck: it is killed and started again.
 const PATIENCE: Duration = Duration::from_secs(8);
+/// Pause after a role that ended well: one that does so at once must not keep a processor busy.
+const BREATH: Duration = Duration::from_millis(250);
 
 /// Why a role could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +54,8 @@ pub(crate) struct RoleProcess<Out> {
     generation: u64,
     deaths_in_a_row: u32,
     start_at: Option<Instant>,
+    /// What held the last one, if it stepped down.
+    predecessor: Option<String>,
 }
 
 #[derive(Debug)]
@@ -67,7 +71,8 @@ struct Alive<Out> {
 impl<Out: Serialize + Send + Sync + 'static> RoleProcess<Out> {
     /// A role that is not running yet and is due at once.
     pub(crate) fn new(role: Role, identity: Option<Identity>) -> Self {
-        Self { role, identity, alive: None, generation: 0, deaths_in_a_row: 0, start_at: Some(Instant::now()) }
+        let start_at = Some(Instant::now());
+        Self { role, identity, alive: None, generation: 0, deaths_in_a_row: 0, start_at, predecessor: None }
     }
 
     /// When it is to be started, if it is not running.
@@ -159,11 +164,11 @@ impl<Out: Serialize + Send + Sync + 'static> RoleProcess<Out> {
         owed.is_some_and(|owed| owed.take_if(|(asked, _)| *asked == number).is_some())
     }
 
-    /// It said what holds it.
-    pub(crate) fn confined(&mut self, by: &str) {
-        if let Some(alive) = &mut self.alive {
-            alive.confinement = Some(printable(by));
-        }
+    /// It said what holds it. Whether that is news: it is none from the successor of one that stepped down, if the same holds it.
+    pub(crate) fn confined(&mut self, by: &str) -> bool {
+        let Some(alive) = &mut self.alive else { return false };
+        alive.confinement = Some(printable(by));
+        self.predecessor.take() != alive.confinement
     }
 
     /// What holds it, in its own words; none before it has said so.
@@ -194,6 +199,15 @@ impl<Out: Serialize + Send + Sync + 'static> RoleProcess<Out> {
         if let Err(error) = process::end(alive.pid, Ending::Kill) {
             tracing::error!(role = self.role.name(), pid = %alive.pid, %error, "cannot be killed");
         }
+    }
+
+    /// Notes that it ended well, by itself, so that another may see what it could not: no death, and no news. Whether it was this
+    /// role's. Only one that was ready may; else it never worked.
+    pub(crate) fn stepped_down(&mut self, pid: Pid, now: Instant) -> bool {
+        let Some(alive) = self.alive.take_if(|alive| alive.pid == pid && alive.ready) else { return false };
+        self.predecessor = alive.confinement;
+        self.start_at = Some(now + BREATH);
+        true
     }
 
     /// Notes a death; whether it was this role's. The next start is planned.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::gpu::{self, Trouble};
+use crate::telemetry;
 use crate::wire::gpu::{Gpu, GpuReading};
 use crate::wire::message::{Answering, GpuWish, KeyState, ProcessState};
 
@@ -188,7 +189,7 @@ impl Health {
         let ends = self.certificate_ends.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
         json!({
             "guard": env!("CARGO_PKG_VERSION"),
-            "gpu": gpu::detail(&self.gpu),
+            "gpu": telemetry::gpu::detail(&self.gpu, SystemTime::now()),
             "certificate_ends": ends,
             "failure": why,
         })
