@@ -135,6 +135,8 @@ struct Supervisor {
     /// What holds this process, in words.
     confinement: String,
     hung_since: Option<Instant>,
+    /// Sensors that were ended because the driver is silent, since it spoke last.
+    hung_sensors: u32,
     told: Option<ProcessState>,
     /// Counts the keys that were in force.
     key_epoch: u64,
@@ -198,6 +200,7 @@ impl Supervisor {
             started: SystemTime::now(),
             confinement,
             hung_since: None,
+            hung_sensors: 0,
             told: None,
             checks: 0,
             stopping: None,
