@@ -4,9 +4,11 @@
 //! `backoff`, `ladder` and `report`, which know neither clock nor process.
 
 mod answers;
+mod asked;
 mod backoff;
 mod cage;
 mod comfyui;
+mod control;
 mod environment;
 mod event;
 mod hear;
@@ -18,6 +20,7 @@ mod sessions;
 mod shutdown;
 mod signals;
 mod start;
+mod status;
 mod tail;
 mod watch;
 
@@ -42,6 +45,7 @@ use crate::wire::message::{
 use crate::wire::permit::Role;
 use answers::Answers;
 use comfyui::Comfyui;
+use control::Control;
 use event::Event;
 use roles::RoleProcess;
 use start::{Started, Users};
@@ -92,6 +96,11 @@ pub(crate) fn run(orders: Orders) -> Result<(), StartError> {
         .map_err(|source| StartError::System { step: "start the reactor", source })?;
     runtime.block_on(async {
         let (sender, events) = mpsc::channel(256);
+        let mut started = started;
+        started
+            .control
+            .serve(&sender)
+            .map_err(|source| StartError::System { step: "serve the control socket", source })?;
         signals::listen(&sender).map_err(|source| StartError::System { step: "listen to signals", source })?;
         Supervisor::new(orders, started, sender).work(events).await;
         Ok(())
@@ -101,6 +110,8 @@ pub(crate) fn run(orders: Orders) -> Result<(), StartError> {
 /// All state of the guard.
 struct Supervisor {
     orders: Orders,
+    /// Gone with the supervisor.
+    _control: Control,
     sockets: Vec<std::os::fd::OwnedFd>,
     https_sockets: usize,
     address: String,
@@ -159,6 +170,7 @@ impl Supervisor {
             answers: Answers::new(events.clone()),
             gateway: RoleProcess::new(Role::Gateway, started.users.network.clone()),
             sensor: RoleProcess::new(Role::Sensor, started.users.network.clone()),
+            _control: started.control,
             sockets: started.sockets,
             https_sockets: started.https_sockets,
             users: started.users,
@@ -276,6 +288,7 @@ impl Supervisor {
             Event::Breach { role, generation, breach } => self.end_breaker(role, generation, &breach),
             Event::Died { pid, status } => self.bury(pid, status),
             Event::Judged { generation, question, verdict } => self.answer(generation, question, verdict),
+            Event::Asked { request, reply } => self.asked(request, reply),
             Event::Reload => self.reload(),
             Event::Stop => self.stop(),
         }

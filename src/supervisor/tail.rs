@@ -3,21 +3,36 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
+use tokio::sync::broadcast;
 
 use crate::telemetry::output::COMFYUI;
 use crate::wire::line::printable;
 
-const KEPT_LINES: usize = 50;
+const KEPT_LINES: usize = 500;
+/// New lines that wait for a listener; one that is further behind loses the oldest.
+const QUEUE: usize = 256;
 /// A longer line is cut in pieces: progress bars and tracebacks fit, a flood without a newline does not grow.
 const LONGEST_LINE: usize = 4000;
 
-/// The last lines.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Tail(Arc<Mutex<VecDeque<String>>>);
+/// New lines, as they come.
+pub(crate) type News = broadcast::Receiver<Arc<str>>;
+
+/// The last lines, and who waits for new ones.
+#[derive(Debug, Clone)]
+pub(crate) struct Tail {
+    lines: Arc<Mutex<VecDeque<Arc<str>>>>,
+    news: broadcast::Sender<Arc<str>>,
+}
+
+impl Default for Tail {
+    fn default() -> Self {
+        Self { lines: Arc::default(), news: broadcast::Sender::new(QUEUE) }
+    }
+}
 
 impl Tail {
     /// Copies a pipe, line by line, until its last writer has gone.
@@ -34,7 +49,18 @@ impl Tail {
 
     /// The last line that says something.
     pub(crate) fn last(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).back().cloned()
+        self.lines().back().map(ToString::to_string)
+    }
+
+    /// The last `most` lines, the oldest first, and each that comes after them: none is missed or heard twice in between.
+    pub(crate) fn listen(&self, most: usize) -> (Vec<String>, News) {
+        let lines = self.lines();
+        let first = lines.len().saturating_sub(most);
+        (lines.iter().skip(first).map(ToString::to_string).collect(), self.news.subscribe())
+    }
+
+    fn lines(&self) -> MutexGuard<'_, VecDeque<Arc<str>>> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn copy(&self, mut pipe: pipe::Receiver) -> io::Result<()> {
@@ -59,17 +85,20 @@ impl Tail {
         }
     }
 
-    fn keep(&self, line: &[u8]) {
+    pub(super) fn keep(&self, line: &[u8]) {
         let text = printable(String::from_utf8_lossy(line).trim_end());
         if text.is_empty() {
             return;
         }
         tracing::info!(target: COMFYUI, "{text}");
-        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let text: Arc<str> = text.into();
+        let mut lines = self.lines();
         if lines.len() >= KEPT_LINES {
             lines.pop_front();
         }
-        lines.push_back(text);
+        lines.push_back(text.clone());
+        // An error says that nobody listens.
+        self.news.send(text).ok();
     }
 }
 
@@ -83,15 +112,15 @@ mod tests {
     async fn lines_are_kept_the_oldest_goes_first() {
         let (reader, mut writer) = io::pipe().unwrap();
         let tail = Tail::default();
-        let text: String = (0..60).map(|n| format!("line {n}\r\n")).collect();
+        let text: String = (0..KEPT_LINES + 10).map(|n| format!("line {n}\r\n")).collect();
         writer.write_all(text.as_bytes()).unwrap();
         writer.write_all(b"no newline").unwrap();
         drop(writer);
         let reader = OwnedFd::from(reader);
         tail.copy(pipe::Receiver::from_owned_fd(reader).unwrap()).await.unwrap();
         assert_eq!(tail.last().as_deref(), Some("no newline"));
-        assert_eq!(tail.0.lock().unwrap().len(), KEPT_LINES);
-        assert_eq!(tail.0.lock().unwrap().front().map(String::as_str), Some("line 11"));
+        assert_eq!(tail.lines().len(), KEPT_LINES);
+        assert_eq!(tail.listen(usize::MAX).0.first().map(String::as_str), Some("line 11"));
     }
 
     #[tokio::test]
@@ -101,7 +130,7 @@ mod tests {
         let tail = Tail::default();
         tail.copy(pipe::Receiver::from_owned_fd(OwnedFd::from(reader)).unwrap()).await.unwrap();
         flood.join().unwrap();
-        assert!(tail.0.lock().unwrap().iter().all(|line| line.len() <= LONGEST_LINE));
-        assert_eq!(tail.0.lock().unwrap().len(), 25);
+        assert!(tail.lines().iter().all(|line| line.len() <= LONGEST_LINE));
+        assert_eq!(tail.lines().len(), 25);
     }
 }
