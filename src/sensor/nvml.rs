@@ -37,6 +37,7 @@ impl Driver {
             Err(error) => return reading_of(&error),
         };
         GpuReading::Read(Readings {
+            at: std::time::SystemTime::now(),
             driver: self.0.sys_driver_version().ok().map(|text| short(&text)),
             cuda: self.0.sys_cuda_driver_version().ok().map(|version| (version / 1000, version % 1000 / 10)),
             gpus: (0..count).map(|index| self.look_at(index)).collect(),
@@ -68,6 +69,7 @@ fn describe(index: u32, device: &Device<'_>) -> Gpu {
         hot: device.current_throttle_reasons().ok().map(is_thermal),
         uncorrected_errors: device.total_ecc_errors(MemoryError::Uncorrected, EccCounter::Volatile).ok(),
         processes: device.running_compute_processes().map(processes).unwrap_or_default(),
+        ..Gpu::default()
     }
 }
 
@@ -78,6 +80,7 @@ fn processes(found: Vec<nvml_wrapper::struct_wrappers::device::ProcessInfo>) -> 
             UsedGpuMemory::Used(bytes) => Some(bytes),
             UsedGpuMemory::Unavailable => None,
         },
+        mig_device: None,
     });
     described.take(MOST_PROCESSES).collect()
 }

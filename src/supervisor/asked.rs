@@ -36,7 +36,7 @@ impl Supervisor {
         self.comfyui.as_mut().ok_or(RestartRefused::External)?.restart(Instant::now())
     }
 
-    fn status_answer(&self) -> Answer {
+    fn status_answer(&mut self) -> Answer {
         match serde_json::to_value(self.status()) {
             Ok(status) => Answer::Status(status),
             Err(error) => Answer::Error(format!("the status cannot be written: {error}")),
@@ -52,10 +52,11 @@ impl Supervisor {
             None => Reply::Once(Answer::Error(
                 "this ComfyUI is not the guard's own (comfyui.external): its lines are where it was started".to_owned(),
             )),
-            Some(comfyui) => {
-                let (lines, news) = comfyui.listen(most);
-                Reply::Lines(lines, follow.then_some(news))
+            Some(comfyui) if follow => {
+                let (lines, news) = comfyui.tail().listen(most);
+                Reply::Lines(lines, Some(news))
             }
+            Some(comfyui) => Reply::Lines(comfyui.tail().lines(most, usize::MAX), None),
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use super::*;
-use crate::supervisor::tail::Tail;
+use crate::supervisor::tail::{LineEnd, Tail};
 
 /// A socket whose requests are answered with themselves; `logs` with the lines of this tail.
 fn serving(tail: &Tail) -> (tempfile::TempDir, Control) {
@@ -27,6 +27,11 @@ fn serving(tail: &Tail) -> (tempfile::TempDir, Control) {
         }
     });
     (place, control)
+}
+
+/// What ComfyUI does when it prints a line.
+fn write(tail: &Tail, line: String) {
+    tail.end(&mut line.into_bytes(), LineEnd::Feed);
 }
 
 async fn asked(control: &Control, bytes: &[u8]) -> String {
@@ -81,7 +86,7 @@ async fn a_follower_hears_what_was_and_what_comes_and_a_slow_one_how_much_it_los
     let tail = Tail::default();
     let (_place, control) = serving(&tail);
     for number in 0..5 {
-        tail.keep(format!("old {number}").as_bytes());
+        write(&tail, format!("old {number}"));
     }
     let mut stream = UnixStream::connect(&control.path).await.unwrap();
     stream.write_all(b"{\"command\":\"logs\",\"lines\":2,\"follow\":true}\n").await.unwrap();
@@ -89,12 +94,12 @@ async fn a_follower_hears_what_was_and_what_comes_and_a_slow_one_how_much_it_los
     for expected in ["old 3", "old 4"] {
         assert_eq!(lines.next_line().await.unwrap().unwrap(), format!("{{\"line\":\"{expected}\"}}"));
     }
-    tail.keep(b"new");
+    write(&tail, "new".to_owned());
     assert_eq!(lines.next_line().await.unwrap().unwrap(), "{\"line\":\"new\"}");
     // More than the socket's buffer and the queue hold together, with nobody reading.
     let total = 4000;
     for number in 0..total {
-        tail.keep(format!("{number} {}", "x".repeat(1000)).as_bytes());
+        write(&tail, format!("{number} {}", "x".repeat(1000)));
         if number % 50 == 0 {
             tokio::task::yield_now().await;
         }

@@ -4,9 +4,10 @@ use std::path::Path;
 
 use tokio::time::Instant;
 
+use super::setup::gateway_settings;
 use super::start::{self, KeySource};
 use super::watch::Watch;
-use super::{Orders, Supervisor, gateway_settings};
+use super::{Orders, Supervisor};
 use crate::config::{Comfyui, Config};
 use crate::credential::names::host_names;
 use crate::credential::sessions::Lifetimes;

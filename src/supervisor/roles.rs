@@ -27,6 +27,9 @@ const QUEUE: usize = 256;
 /// A role that does not answer a check within this time is stuck: it is killed and started again.
 const PATIENCE: Duration = Duration::from_secs(8);
 
+/// A role that ends sooner than this after its start is not believed to have been well.
+const STEADY: Duration = Duration::from_secs(30);
+
 /// Why a role could not be started.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RoleError {
@@ -60,6 +63,7 @@ struct Alive<Out> {
     out: mpsc::Sender<Out>,
     ending: Arc<AtomicBool>,
     confinement: Option<String>,
+    started: Instant,
     ready: bool,
     unanswered: Option<(u64, Instant)>,
 }
@@ -90,6 +94,11 @@ impl<Out: Serialize + Send + Sync + 'static> RoleProcess<Out> {
         self.alive.as_ref().is_some_and(|alive| alive.ready)
     }
 
+    /// Its processes that have ended since one was of use.
+    pub(crate) fn deaths_in_a_row(&self) -> u32 {
+        self.deaths_in_a_row
+    }
+
     /// Starts the process; `first` and the sockets are the first thing that it hears.
     pub(crate) fn start<In>(
         &mut self,
@@ -112,7 +121,15 @@ impl<Out: Serialize + Send + Sync + 'static> RoleProcess<Out> {
         let ending = Arc::new(AtomicBool::new(false));
         tokio::spawn(write(channel.clone(), first, sockets, queue));
         tokio::spawn(read(channel, self.role, self.generation, ending.clone(), events.clone(), wrap));
-        self.alive = Some(Alive { pid, out, ending, confinement: None, ready: false, unanswered: None });
+        self.alive = Some(Alive {
+            pid,
+            out,
+            ending,
+            confinement: None,
+            started: Instant::now(),
+            ready: false,
+            unanswered: None,
+        });
         tracing::debug!(role = self.role.name(), %pid, "started");
         Ok(())
     }
@@ -199,8 +216,9 @@ impl<Out: Serialize + Send + Sync + 'static> RoleProcess<Out> {
     /// Notes a death; whether it was this role's. The next start is planned.
     pub(crate) fn died(&mut self, pid: Pid, how: &str, now: Instant) -> bool {
         let Some(alive) = self.alive.take_if(|alive| alive.pid == pid) else { return false };
-        // A role that was of use starts its count anew.
-        self.deaths_in_a_row = if alive.ready { 0 } else { self.deaths_in_a_row };
+        // A role that was of use for a while starts its count anew.
+        let was_of_use = alive.ready && now.duration_since(alive.started) >= STEADY;
+        self.deaths_in_a_row = if was_of_use { 0 } else { self.deaths_in_a_row };
         let after = backoff::after_role(self.deaths_in_a_row);
         self.deaths_in_a_row = self.deaths_in_a_row.saturating_add(1);
         self.start_at = Some(now + after);

@@ -2,8 +2,12 @@
 //!
 //! Read leniently: the command line may be newer, or older, than the daemon that answers it. Times are seconds since 1970 (UTC), sizes bytes.
 
+mod assemble;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+pub(crate) use assemble::{assemble, held, seconds, text};
 
 /// Everything.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
