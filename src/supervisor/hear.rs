@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::Supervisor;
 use super::event::Question;
-use super::{Supervisor, report};
 use crate::os::process::{self, Pid};
 use crate::telemetry::output::{relay_gateway, relay_sensor};
 use crate::wire::gpu::{DriverFault, GpuReading};
-use crate::wire::line::printable;
-use crate::wire::message::{FromGateway, FromSensor, ToGateway, Verdict};
+use crate::wire::message::{Answering, FromGateway, FromSensor, ToGateway, Verdict};
 use crate::wire::permit::Role;
 
 /// How long a driver may be silent before the sensor that asks it is ended; twice as long for each that was ended before in vain, up
@@ -44,11 +43,16 @@ impl Supervisor {
             FromGateway::JudgeSession { ticket, digest } => self.judge_session(ticket, &digest),
             FromGateway::EndSession { digest } => self.end_session(&digest),
             FromGateway::Observed(answering) => {
+                // Somebody else's ComfyUI that is there again was started again.
+                if self.comfyui.is_none() && answering == Answering::Yes && self.answering == Answering::Refused {
+                    self.begin_anew();
+                }
                 self.answering = answering;
                 if let Some(comfyui) = &mut self.comfyui {
                     comfyui.observed(answering, Instant::now());
                 }
             }
+            FromGateway::Seen(seen) => self.note_seen(*seen),
             FromGateway::Checked(number) => {
                 if self.gateway.answered(number) {
                     self.systemd.alive();
@@ -75,19 +79,16 @@ impl Supervisor {
         }
     }
 
-    /// A new reading: told on, and in the log where it is more than new figures.
+    /// A new reading, told on; what it means is judged with the rest.
     fn note_gpu(&mut self, reading: GpuReading) {
         self.hung_since = is_hung(&reading).then(|| self.hung_since.unwrap_or_else(Instant::now));
         if self.hung_since.is_none() {
             self.hung_sensors = 0;
         }
-        if let Some(text) = report::gpu_news(&self.gpu, &reading) {
-            // In the driver's words, by way of a process that may have been taken over.
-            tracing::warn!("{}", printable(&text));
-        }
         if self.gpu != reading {
             self.gpu = reading.clone();
             self.gateway.tell(ToGateway::Gpu(reading));
+            self.look_at_gpus();
         }
     }
 

@@ -4,30 +4,37 @@
 //! `backoff`, `ladder` and `report`, which know neither clock nor process.
 
 mod answers;
+mod asked;
 mod backoff;
 mod cage;
 mod comfyui;
+mod conditions;
+mod control;
 mod environment;
 mod event;
+mod foreign;
 mod hear;
+mod history;
 mod ladder;
+mod overview;
 mod reload;
 mod report;
 mod roles;
 mod sessions;
+mod setup;
 mod shutdown;
 mod signals;
 mod start;
 mod tail;
 mod watch;
 
-use std::net::SocketAddr;
 use std::os::fd::AsFd;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 
+use crate::condition::fault::Baseline;
 use crate::config::{Comfyui as ComfyuiSettings, Config, Findings};
 use crate::credential::names::Names;
 use crate::credential::phc::Phc;
@@ -35,15 +42,17 @@ use crate::os::descriptors;
 use crate::os::process::{self, Pid};
 use crate::os::systemd::Systemd;
 use crate::wire::gpu::GpuReading;
-use crate::wire::message::{
-    Answering, GatewaySettings, GatewaySetup, GpuWish, KeyState, ProcessState, SensorSetup, TlsIdentity, ToGateway,
-    ToSensor,
-};
+use crate::wire::message::{Answering, GpuWish, KeyState, ProcessState, SensorSetup, TlsIdentity, ToGateway, ToSensor};
+use crate::wire::overview::{Overview, Seen};
 use crate::wire::permit::Role;
 use answers::Answers;
 use comfyui::Comfyui;
+use conditions::Conditions;
+use control::Control;
 use event::Event;
+use foreign::Strangers;
 use roles::RoleProcess;
+use setup::gpu_wish;
 use start::{Started, Users};
 use watch::Watch;
 
@@ -56,6 +65,8 @@ pub(crate) use start::{KeySource, StartError};
 const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 /// How often the files are looked at.
 const WATCH_INTERVAL: Duration = Duration::from_millis(500);
+/// How often what the gateway shows is put together.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the certificate is looked at without cause: its end comes closer by itself, and the guard renews its own.
 const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(12 * 3600);
 /// Addresses come late where the network is set up while the guard starts: looked for so often, and for so long after the start.
@@ -65,8 +76,6 @@ const NAMES_SETTLE: Duration = Duration::from_secs(300);
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(60);
 /// How soon strangers are looked for again while some are dying.
 const SWEEP_PAUSE: Duration = Duration::from_millis(20);
-/// Threads that serve guests at the most: two are plenty on a GPU box, four never hurt.
-const MOST_WORKERS: usize = 4;
 
 /// What `run` was told.
 pub(crate) struct Orders {
@@ -92,6 +101,11 @@ pub(crate) fn run(orders: Orders) -> Result<(), StartError> {
         .map_err(|source| StartError::System { step: "start the reactor", source })?;
     runtime.block_on(async {
         let (sender, events) = mpsc::channel(256);
+        let mut started = started;
+        started
+            .control
+            .serve(&sender)
+            .map_err(|source| StartError::System { step: "serve the control socket", source })?;
         signals::listen(&sender).map_err(|source| StartError::System { step: "listen to signals", source })?;
         Supervisor::new(orders, started, sender).work(events).await;
         Ok(())
@@ -101,9 +115,11 @@ pub(crate) fn run(orders: Orders) -> Result<(), StartError> {
 /// All state of the guard.
 struct Supervisor {
     orders: Orders,
+    /// Gone with the supervisor.
+    _control: Control,
     sockets: Vec<std::os::fd::OwnedFd>,
     https_sockets: usize,
-    address: String,
+    addresses: Vec<String>,
     users: Users,
     key: Option<Phc>,
     identity: TlsIdentity,
@@ -114,7 +130,20 @@ struct Supervisor {
     sensor: RoleProcess<ToSensor>,
     comfyui: Option<Comfyui>,
     answering: Answering,
+    /// What the sensor read last, what was there before ComfyUI, and who else computes there.
     gpu: GpuReading,
+    baseline: Baseline,
+    strangers: Strangers,
+    /// Which GPU ComfyUI is given.
+    wish: GpuWish,
+    /// What the gateway has seen.
+    seen: Seen,
+    conditions: Conditions,
+    /// What the gateway was told last.
+    overview: Overview,
+    started: SystemTime,
+    /// What holds this process, in words.
+    confinement: String,
     hung_since: Option<Instant>,
     /// Sensors that were ended because the driver is silent, since it spoke last.
     hung_sensors: u32,
@@ -137,7 +166,7 @@ struct Supervisor {
 impl Supervisor {
     fn new(orders: Orders, started: Started, events: mpsc::Sender<Event>) -> Self {
         let config = &orders.config;
-        let address = addresses(&started);
+        let addresses = addresses(&started);
         let comfyui = match &config.comfyui {
             ComfyuiSettings::Owned(settings) => {
                 let account = started.users.comfyui.clone();
@@ -148,8 +177,11 @@ impl Supervisor {
         let lifetimes = Lifetimes::of(&config.auth);
         let session_store =
             started.key.as_ref().and_then(|key| sessions::open_store(&config.state.directory, key, lifetimes));
-        tracing::info!("listening on {address}");
-        hear::tell_confinement("supervisor", Some(&started.confinement.to_string()));
+        tracing::info!("listening on {}", addresses.join(", "));
+        let confinement = started.confinement.to_string();
+        hear::tell_confinement("supervisor", Some(&confinement));
+        let mut baseline = Baseline::default();
+        baseline.begin(&[], SystemTime::now());
         Self {
             key_file: reload::key_watch(&orders),
             session_file: sessions::watch(session_store.as_ref()),
@@ -161,6 +193,7 @@ impl Supervisor {
             answers: Answers::new(events.clone()),
             gateway: RoleProcess::new(Role::Gateway, started.users.network.clone()),
             sensor: RoleProcess::new(Role::Sensor, started.users.network.clone()),
+            _control: started.control,
             sockets: started.sockets,
             https_sockets: started.https_sockets,
             users: started.users,
@@ -169,6 +202,14 @@ impl Supervisor {
             systemd: Systemd::new(),
             answering: Answering::Unknown,
             gpu: GpuReading::Unknown,
+            baseline,
+            strangers: Strangers::default(),
+            wish: gpu_wish(config),
+            seen: Seen::default(),
+            conditions: Conditions::default(),
+            overview: Overview::default(),
+            started: SystemTime::now(),
+            confinement,
             hung_since: None,
             hung_sensors: 0,
             told: None,
@@ -176,7 +217,7 @@ impl Supervisor {
             stopping: None,
             drained: false,
             orders,
-            address,
+            addresses,
             events,
             comfyui,
         }
@@ -188,8 +229,9 @@ impl Supervisor {
         let mut certificate = tokio::time::interval_at(Instant::now() + CERTIFICATE_INTERVAL, CERTIFICATE_INTERVAL);
         let mut expiry = tokio::time::interval(EXPIRY_INTERVAL);
         let mut names = tokio::time::interval(NAMES_INTERVAL);
+        let mut look = tokio::time::interval(LOOK_INTERVAL);
         let settled = Instant::now() + NAMES_SETTLE;
-        for ticker in [&mut check, &mut watch, &mut certificate, &mut expiry, &mut names] {
+        for ticker in [&mut check, &mut watch, &mut certificate, &mut expiry, &mut names, &mut look] {
             ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
         }
         while !self.is_over() {
@@ -203,6 +245,7 @@ impl Supervisor {
                 _ = certificate.tick() => self.reload_identity(),
                 _ = names.tick(), if Instant::now() < settled => self.look_at_names(),
                 _ = expiry.tick() => self.expire_sessions(),
+                _ = look.tick() => self.look_around(),
                 () = tokio::time::sleep_until(due) => {}
             }
         }
@@ -225,12 +268,17 @@ impl Supervisor {
         if let Some(comfyui) = &mut self.comfyui
             && swept
         {
+            let before = comfyui.pid();
             comfyui.act(now);
+            if before.is_none() && comfyui.pid().is_some() {
+                self.begin_anew();
+            }
         }
     }
 
     fn start_roles(&mut self, now: Instant) {
         if self.gateway.due().is_some_and(|due| due <= now) {
+            self.look_around();
             let setup = ToGateway::Setup(Box::new(self.gateway_setup()));
             let started = self.gateway.start(setup, &self.sockets, &self.events, Event::Gateway);
             if let Err(error) = started {
@@ -279,6 +327,7 @@ impl Supervisor {
             Event::Breach { role, generation, breach } => self.end_breaker(role, generation, &breach),
             Event::Died { pid, status } => self.bury(pid, status),
             Event::Judged { generation, question, verdict } => self.answer(generation, question, verdict),
+            Event::Asked { request, reply } => self.asked(request, reply),
             Event::Reload => self.reload(),
             Event::Stop => self.stop(),
         }
@@ -302,6 +351,7 @@ impl Supervisor {
             self.gateway.tell(ToGateway::Comfyui(comfyui.clone()));
             self.told = Some(comfyui.clone());
         }
+        self.judge_conditions();
         if self.stopping.is_some() {
             return;
         }
@@ -312,7 +362,8 @@ impl Supervisor {
             comfyui: &comfyui,
             trouble: self.comfyui.as_ref().and_then(Comfyui::trouble),
             answering: self.answering,
-            address: &self.address,
+            address: &self.addresses.join(", "),
+            conditions: self.conditions.held(),
         });
         self.systemd.status(&text);
         if ready && !self.systemd.is_ready() {
@@ -328,31 +379,6 @@ impl Supervisor {
     fn key_state(&self) -> KeyState {
         if self.key.is_some() { KeyState::Set } else { KeyState::Missing }
     }
-
-    fn gateway_setup(&self) -> GatewaySetup {
-        let config = &self.orders.config;
-        GatewaySetup {
-            settings: gateway_settings(config),
-            identity: self.identity.clone(),
-            key: self.key_state(),
-            upstream: match &config.comfyui {
-                ComfyuiSettings::Owned(settings) => SocketAddr::from(([127, 0, 0, 1], settings.port)),
-                ComfyuiSettings::External(address) => *address,
-            },
-            comfyui: self.comfyui_state(),
-            gpu: self.gpu.clone(),
-            wish: match &config.comfyui {
-                ComfyuiSettings::Owned(settings) => environment::gpu_wish(std::env::vars_os(), settings),
-                ComfyuiSettings::External(_) => GpuWish::default(),
-            },
-            https_sockets: self.https_sockets,
-            workers: std::thread::available_parallelism().map_or(1, usize::from).min(MOST_WORKERS),
-        }
-    }
-}
-
-fn gateway_settings(config: &Config) -> GatewaySettings {
-    GatewaySettings { auth: config.auth.clone(), proxy: config.proxy.clone(), log: config.log.clone() }
 }
 
 /// Twice as often as the service manager wants, and never more seldom than [`CHECK_INTERVAL`].
@@ -360,8 +386,8 @@ fn check_pace(watchdog: Option<Duration>) -> Duration {
     watchdog.map_or(CHECK_INTERVAL, |interval| (interval / 3).min(CHECK_INTERVAL))
 }
 
-fn addresses(started: &Started) -> String {
+fn addresses(started: &Started) -> Vec<String> {
     let https = started.sockets.iter().take(started.https_sockets);
     let known = https.filter_map(|socket| descriptors::local_address(socket.as_fd()).ok());
-    known.map(|address| format!("https://{address}")).collect::<Vec<_>>().join(", ")
+    known.map(|address| format!("https://{address}")).collect()
 }

@@ -53,6 +53,8 @@ pub(crate) enum Kind {
     EndSession,
     /// `Observed`
     Observed,
+    /// `Seen`
+    Seen,
     /// `Checked`
     Checked,
     /// `Drained`
@@ -78,6 +80,7 @@ impl Judged for FromGateway {
             Self::JudgeSession { .. } => Kind::JudgeSession,
             Self::EndSession { .. } => Kind::EndSession,
             Self::Observed(_) => Kind::Observed,
+            Self::Seen(_) => Kind::Seen,
             Self::Checked(_) => Kind::Checked,
             Self::Drained => Kind::Drained,
         }
@@ -108,6 +111,7 @@ const TABLE: &[(Role, Kind, &[Phase], bool)] = &[
     (Role::Gateway, Kind::JudgeSession, &[Working, Ending], false),
     (Role::Gateway, Kind::EndSession, &[Working, Ending], false),
     (Role::Gateway, Kind::Observed, &[Working, Ending], false),
+    (Role::Gateway, Kind::Seen, &[Working, Ending], false),
     (Role::Gateway, Kind::Checked, &[Starting, Working, Ending], false),
     (Role::Gateway, Kind::Drained, &[Ending], true),
     (Role::Sensor, Kind::Confined, &[Starting], true),
@@ -218,6 +222,7 @@ mod tests {
                 | Kind::JudgeSession
                 | Kind::EndSession
                 | Kind::Observed
+                | Kind::Seen
                 | Kind::Drained => *role == Role::Gateway,
                 Kind::Reading => *role == Role::Sensor,
                 Kind::Confined | Kind::Ready | Kind::Log | Kind::Checked => true,

@@ -163,10 +163,10 @@ def test_a_lost_gpu_is_503_within_five_seconds_and_comes_back(guarded, library):
     library.plays("gpus 2", "lost 0")
     becomes(guard, "gpu_lost")
     assert health(guard).status == 503
-    guard.until_log("lost GPU 0")
+    guard.until_log("gpu_lost: GPU 0")
     library.plays("gpus 2")
     becomes(guard, "ok")
-    guard.until_log("the GPU answers again")
+    guard.until_log("gpu_lost is over")
 
 
 def test_a_comfyui_that_fell_back_to_the_cpu_is_not_ok(guarded):

@@ -1,6 +1,5 @@
 //! What the gateway answers itself.
 
-mod gpu;
 pub(crate) mod health;
 pub(crate) mod login;
 pub(crate) mod session;
