@@ -7,11 +7,12 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use super::GatewayError;
+use super::endpoint::guard_history;
 use super::probe;
 use super::shared::Shared;
 use crate::wire::channel::Channel;
 use crate::wire::line::Line;
-use crate::wire::message::{Answering, FromGateway, ToGateway};
+use crate::wire::message::{Answering, FromGateway, ProcessState, ToGateway};
 
 /// How often the guests that are left are counted while draining.
 const DRAIN_LOOK: Duration = Duration::from_millis(50);
@@ -27,7 +28,7 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// Starts the probe too: what it sees is told to the supervisor.
+    /// Starts the probe too, whose findings are told to the supervisor, and the history of the status page.
     pub(crate) fn new(
         channel: Channel,
         shared: Arc<Shared>,
@@ -35,6 +36,7 @@ impl Link {
         questions: mpsc::Receiver<FromGateway>,
     ) -> Self {
         let answering = probe::start(shared.clone());
+        guard_history::start(shared.clone());
         Self { channel, shared, lines, questions, answering, drained: false }
     }
 
@@ -72,9 +74,19 @@ impl Link {
             ToGateway::SessionJudged { ticket, facts } => self.shared.sessions.settle(ticket, facts),
             ToGateway::SessionsEnded(digests) => self.shared.sessions.note_ended(&digests),
             ToGateway::Comfyui(state) => {
-                self.shared.health.send_modify(|health| health.process = state);
+                let anew = state == ProcessState::Starting;
+                self.shared.health.send_modify(|health| {
+                    health.process = state;
+                    if anew {
+                        health.answering = Answering::Unknown;
+                    }
+                });
                 // A new process has to be seen to serve; what the last one did says nothing about it.
-                self.tell_answering().await?;
+                if anew {
+                    self.channel.send(&FromGateway::Observed(Answering::Unknown)).await?;
+                } else {
+                    self.tell_answering().await?;
+                }
             }
             ToGateway::Gpu(reading) => self.shared.health.send_modify(|health| health.gpu = reading),
             ToGateway::Check(number) => self.channel.send(&FromGateway::Checked(number)).await?,
