@@ -1,10 +1,12 @@
 //! What the roles say, once the permit table has let it through, and the ends of children.
 
+use std::net::IpAddr;
 use std::process::ExitStatus;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::comfyui::RestartRefused;
 use super::event::Question;
 use super::{Supervisor, report};
 use crate::os::process::{self, Pid};
@@ -41,6 +43,8 @@ impl Supervisor {
             FromGateway::OpenSession { ticket, key, login } => self.log_in(ticket, key, login),
             FromGateway::JudgeSession { ticket, digest } => self.judge_session(ticket, &digest),
             FromGateway::EndSession { digest } => self.end_session(&digest),
+            FromGateway::Restart { peer } => self.restart_comfyui(peer),
+            FromGateway::EndEverySession { peer } => self.end_every_session(peer),
             FromGateway::Observed(answering) => {
                 self.answering = answering;
                 if let Some(comfyui) = &mut self.comfyui {
@@ -53,6 +57,18 @@ impl Supervisor {
                 }
             }
             FromGateway::Drained => self.drained = true,
+        }
+    }
+
+    /// A guest wants ComfyUI started anew.
+    fn restart_comfyui(&mut self, peer: IpAddr) {
+        let asked = match &mut self.comfyui {
+            Some(comfyui) => comfyui.restart(Instant::now()),
+            None => Err(RestartRefused::External),
+        };
+        match asked {
+            Ok(what) => tracing::warn!(%peer, "a guest restarts ComfyUI: {what}"),
+            Err(refused) => tracing::warn!(%peer, "a guest wanted ComfyUI restarted: {refused}"),
         }
     }
 

@@ -1,4 +1,5 @@
-//! What the guard tells: the log.
+//! What the guard tells: the log, and its whole condition as one document.
 
 pub(crate) mod forward;
 pub(crate) mod output;
+pub(crate) mod status;

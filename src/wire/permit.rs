@@ -51,6 +51,10 @@ pub(crate) enum Kind {
     JudgeSession,
     /// `EndSession`
     EndSession,
+    /// `Restart`
+    Restart,
+    /// `EndEverySession`
+    EndEverySession,
     /// `Observed`
     Observed,
     /// `Checked`
@@ -77,6 +81,8 @@ impl Judged for FromGateway {
             Self::OpenSession { .. } => Kind::OpenSession,
             Self::JudgeSession { .. } => Kind::JudgeSession,
             Self::EndSession { .. } => Kind::EndSession,
+            Self::Restart { .. } => Kind::Restart,
+            Self::EndEverySession { .. } => Kind::EndEverySession,
             Self::Observed(_) => Kind::Observed,
             Self::Checked(_) => Kind::Checked,
             Self::Drained => Kind::Drained,
@@ -107,6 +113,8 @@ const TABLE: &[(Role, Kind, &[Phase], bool)] = &[
     (Role::Gateway, Kind::OpenSession, &[Working, Ending], false),
     (Role::Gateway, Kind::JudgeSession, &[Working, Ending], false),
     (Role::Gateway, Kind::EndSession, &[Working, Ending], false),
+    (Role::Gateway, Kind::Restart, &[Working], false),
+    (Role::Gateway, Kind::EndEverySession, &[Working], false),
     (Role::Gateway, Kind::Observed, &[Working, Ending], false),
     (Role::Gateway, Kind::Checked, &[Starting, Working, Ending], false),
     (Role::Gateway, Kind::Drained, &[Ending], true),
@@ -169,6 +177,8 @@ impl Permits {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::net::IpAddr;
+
     use super::*;
     use crate::secret::Secret;
     use crate::wire::gpu::GpuReading;
@@ -199,6 +209,19 @@ mod tests {
     }
 
     #[test]
+    fn comfyui_is_restarted_and_everybody_signed_out_only_by_a_gateway_that_works() {
+        let peer = IpAddr::from([192, 0, 2, 7]);
+        for message in [FromGateway::Restart { peer }, FromGateway::EndEverySession { peer }] {
+            let mut permits = Permits::new(Role::Gateway);
+            assert!(permits.admit(&message).is_err());
+            permits.admit(&FromGateway::Ready).unwrap();
+            permits.admit(&message).unwrap();
+            permits.ending();
+            assert!(permits.admit(&message).is_err());
+        }
+    }
+
+    #[test]
     fn a_sensor_reads_only_while_it_works() {
         let mut permits = Permits::new(Role::Sensor);
         assert!(permits.admit(&FromSensor::Reading(GpuReading::Unknown)).is_err());
@@ -217,6 +240,8 @@ mod tests {
                 | Kind::OpenSession
                 | Kind::JudgeSession
                 | Kind::EndSession
+                | Kind::Restart
+                | Kind::EndEverySession
                 | Kind::Observed
                 | Kind::Drained => *role == Role::Gateway,
                 Kind::Reading => *role == Role::Sensor,
