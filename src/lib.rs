@@ -36,7 +36,9 @@
 //!    ↑
 //! os  config                               the only room with unsafe; text in, validated values out
 //!    ↑
-//! credential  wire  sandbox  telemetry     key file, hash, TLS identity, sessions; what is shared; who may call what; the log
+//! credential  wire  sandbox                key file, hash, TLS identity, sessions; what is shared; who may call what
+//!    ↑
+//! condition  telemetry                     from facts to named conditions; the log, the metrics, the document of `status`
 //!    ↑
 //! supervisor | gateway | sensor            one room per process; they never import each other
 //!    ↑
@@ -57,6 +59,7 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests write files, start programs and wait"))]
 
 mod cli;
+mod condition;
 mod config;
 mod credential;
 mod gateway;

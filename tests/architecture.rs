@@ -29,16 +29,17 @@ const ROOMS: &[(&str, &[&str], &str)] = &[
     ("config", &["units", "secret"], "values are judged from text alone"),
     ("credential", &["units", "secret", "os", "config"], "keys and certificates know no process"),
     ("wire", &["units", "secret", "os", "config"], "what the processes share belongs to none of them"),
+    ("condition", &["units", "secret", "config", "wire"], "what is judged is judged from facts alone"),
     ("sandbox", &["units", "secret", "os", "config"], "policy is data"),
     ("telemetry", &["units", "secret", "os", "config", "wire"], "a line of the log is the wire's"),
     (
         "supervisor",
-        &["units", "secret", "os", "config", "credential", "wire", "sandbox", "telemetry"],
+        &["units", "secret", "os", "config", "credential", "wire", "condition", "sandbox", "telemetry"],
         "roles never import each other: what they share goes over the wire",
     ),
     (
         "gateway",
-        &["units", "secret", "os", "config", "wire", "sandbox", "telemetry"],
+        &["units", "secret", "os", "config", "wire", "condition", "sandbox", "telemetry"],
         "the gateway faces the network: it must not be able to read a key file, and imports no other role",
     ),
     (
@@ -55,6 +56,7 @@ const ROOMS: &[(&str, &[&str], &str)] = &[
             "config",
             "credential",
             "wire",
+            "condition",
             "sandbox",
             "telemetry",
             "supervisor",

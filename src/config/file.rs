@@ -9,8 +9,8 @@ use serde::Deserialize;
 use super::exempt::{ApiPath, Suffix, Tree, default_never, default_suffixes, default_trees};
 use super::origin::Origin;
 use super::values::{
-    Account, Address, AnonymousWebsocket, Argument, Cage, CertificateName, FilePath, LogLevel, Network, Port,
-    VariableName,
+    Account, Address, AnonymousWebsocket, Argument, Cage, CertificateName, Degrees, FilePath, ForeignProcesses,
+    LogLevel, Network, Owner, Percent, Port, VariableName,
 };
 use crate::units::{Bytes, Processors, Span};
 
@@ -67,6 +67,11 @@ pub(super) const KEYS: &[(&str, Shape)] = &[
     ("comfyui.limits.cpus", Shape::Decimal),
     ("comfyui.limits.tasks", Shape::Number),
     ("gpu.library", Shape::Text),
+    ("gpu.required", Shape::Flag),
+    ("gpu.hot", Shape::Number),
+    ("gpu.vram_pressure", Shape::Number),
+    ("gpu.foreign_processes", Shape::Text),
+    ("gpu.shared_with", Shape::List),
     ("service.user", Shape::Text),
     ("service.network_user", Shape::Text),
     ("state.directory", Shape::Text),
@@ -213,10 +218,28 @@ impl Default for ComfyuiSpec {
 }
 
 /// `[gpu]`
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct GpuSpec {
     pub(super) library: Option<FilePath>,
+    pub(super) required: Option<bool>,
+    pub(super) hot: Option<Degrees>,
+    pub(super) vram_pressure: Percent,
+    pub(super) foreign_processes: ForeignProcesses,
+    pub(super) shared_with: Vec<Owner>,
+}
+
+impl Default for GpuSpec {
+    fn default() -> Self {
+        Self {
+            library: None,
+            required: None,
+            hot: None,
+            vram_pressure: Percent(97),
+            foreign_processes: ForeignProcesses::default(),
+            shared_with: Vec::new(),
+        }
+    }
 }
 
 /// `[comfyui.limits]`

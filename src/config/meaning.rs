@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::exempt::{Suffix, Tree, all_never};
-use super::file::{AuthSpec, ComfyuiSpec, ListenSpec, ProxySpec, Spec, TlsSpec};
+use super::file::{AuthSpec, ComfyuiSpec, GpuSpec, ListenSpec, ProxySpec, Spec, TlsSpec};
 use super::layers::absolute;
 use super::report::{Finding, Findings, Place, Places};
-use super::values::{Address, FilePath};
+use super::values::{Address, Degrees, FilePath};
 use super::{
     Auth, Comfyui, Config, Exempt, Gpu, Limits, Listen, Log, OwnedComfyui, PemPair, Proxy, Service, State, Tls,
 };
@@ -24,7 +24,7 @@ pub(super) fn mean(spec: Spec, places: &Places) -> Result<Config, Findings> {
         auth: auth(spec.auth, &paths),
         proxy: proxy(spec.proxy),
         comfyui: comfyui(spec.comfyui, &paths)?,
-        gpu: Gpu { library: spec.gpu.library.map(|library| paths.resolve("gpu.library", &library)) },
+        gpu: gpu(spec.gpu, &paths),
         service: Service { user: spec.service.user.0, network_user: spec.service.network_user.0 },
         state: State { directory: paths.resolve("state.directory", &spec.state.directory) },
         log: Log { level: spec.log.level, access: spec.log.access },
@@ -86,6 +86,17 @@ fn proxy(written: ProxySpec) -> Proxy {
         trusted: written.trusted.into_iter().map(|network| network.0).collect(),
         max_upload: written.max_upload,
         websocket_idle: Some(written.websocket_idle).filter(|idle| *idle != Span::from_secs(0)),
+    }
+}
+
+fn gpu(written: GpuSpec, paths: &Paths<'_>) -> Gpu {
+    Gpu {
+        library: written.library.map(|library| paths.resolve("gpu.library", &library)),
+        required: written.required,
+        hot: written.hot.map(|Degrees(degrees)| degrees),
+        vram_pressure: written.vram_pressure.0,
+        foreign_processes: written.foreign_processes,
+        shared_with: written.shared_with.into_iter().map(|owner| owner.0).collect(),
     }
 }
 

@@ -30,7 +30,7 @@ pub(crate) use layers::Sources;
 pub(crate) use origin::Origin;
 pub(crate) use report::{Finding, Findings};
 use report::{Place, Places};
-pub(crate) use values::{AnonymousWebsocket, Cage, LogLevel};
+pub(crate) use values::{AnonymousWebsocket, Cage, ForeignProcesses, LogLevel};
 
 /// A configuration that was read.
 #[derive(Debug, PartialEq, Eq)]
@@ -211,10 +211,20 @@ pub(crate) struct Limits {
 }
 
 /// `[gpu]`: how the truth about the GPU is had.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Gpu {
     /// The driver's library (NVML); none: looked for in the usual places.
     pub(crate) library: Option<PathBuf>,
+    /// Whether ComfyUI is to have a GPU; none: if there is one.
+    pub(crate) required: Option<bool>,
+    /// From so many degrees Celsius on a GPU is called hot; none: from where its driver slows it down.
+    pub(crate) hot: Option<u32>,
+    /// From so many percent on its memory is called full.
+    pub(crate) vram_pressure: u8,
+    /// What is made of a process on a GPU that is not ComfyUI's.
+    pub(crate) foreign_processes: ForeignProcesses,
+    /// Users, systemd units and slices whose processes may use the GPUs too.
+    pub(crate) shared_with: Vec<String>,
 }
 
 /// `[service]`: the users of the guard's own processes, where it may switch users.

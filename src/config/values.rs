@@ -44,6 +44,17 @@ impl Cage {
     }
 }
 
+/// `gpu.foreign_processes`: what is made of a process on a GPU that is not ComfyUI's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ForeignProcesses {
+    /// It is named: in the log, in `/health`, in the metrics.
+    #[default]
+    Report,
+    /// Nothing.
+    Ignore,
+}
+
 /// `log.level`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Default)]
 #[serde(rename_all = "lowercase")]
@@ -79,11 +90,22 @@ pub(crate) enum ValueError {
     /// A port that nobody can listen on.
     #[error("{0} is not a port; use a number from 1 to 65535")]
     Port(i64),
+    /// Not a temperature at which a GPU could be.
+    #[error("{0} is no limit for a GPU's temperature; use degrees Celsius, from 30 to 130")]
+    Degrees(i64),
+    /// Not a share.
+    #[error("{0} is no share of the memory; use a percentage from 50 to 100")]
+    Percent(i64),
     /// Not a name that the system gives to a user or group.
     #[error(
         "\"{0}\" is not a user or group name; use letters, digits, \"_\", \"-\" and \".\", a letter or \"_\" first"
     )]
     Account(String),
+    /// Neither a user nor a unit.
+    #[error(
+        "\"{0}\" is neither a user nor a systemd unit; write for example \"ollama\", \"ollama.service\" or \"user-1000.slice\""
+    )]
+    Owner(String),
     /// An empty path, or one with a NUL.
     #[error("an empty path, or one with a NUL, names no file")]
     Path,
@@ -109,7 +131,7 @@ macro_rules! from_text {
 }
 pub(super) use from_text;
 
-from_text!(Address, Network, CertificateName, Account, FilePath, Argument, VariableName);
+from_text!(Address, Network, CertificateName, Account, Owner, FilePath, Argument, VariableName);
 
 /// An address and port to listen on or to connect to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -182,6 +204,40 @@ impl TryFrom<i64> for Port {
     }
 }
 
+/// A GPU's temperature in degrees Celsius.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "i64")]
+pub(super) struct Degrees(pub(super) u32);
+
+impl TryFrom<i64> for Degrees {
+    type Error = ValueError;
+
+    fn try_from(number: i64) -> Result<Self, ValueError> {
+        u32::try_from(number)
+            .ok()
+            .filter(|degrees| (30..=130).contains(degrees))
+            .map(Self)
+            .ok_or(ValueError::Degrees(number))
+    }
+}
+
+/// A share that is nearly all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "i64")]
+pub(super) struct Percent(pub(super) u8);
+
+impl TryFrom<i64> for Percent {
+    type Error = ValueError;
+
+    fn try_from(number: i64) -> Result<Self, ValueError> {
+        u8::try_from(number)
+            .ok()
+            .filter(|percent| (50..=100).contains(percent))
+            .map(Self)
+            .ok_or(ValueError::Percent(number))
+    }
+}
+
 /// The name of a user or a group.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
@@ -197,6 +253,24 @@ impl FromStr for Account {
             return Ok(Self(text.to_owned()));
         }
         Err(ValueError::Account(text.to_owned()))
+    }
+}
+
+/// Who may own a process: a user, or a systemd unit or slice.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Owner(pub(super) String);
+
+impl FromStr for Owner {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        // systemd.unit(5): ASCII letters, digits and these.
+        let fits = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b":-_.\\@".contains(&byte));
+        if fits && (1..=255).contains(&text.len()) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(ValueError::Owner(text.to_owned()))
     }
 }
 
@@ -283,5 +357,12 @@ mod tests {
         assert_eq!("a\0b".parse::<FilePath>(), Err(ValueError::Path));
         assert!("A\0".parse::<VariableName>().is_err() && "1A".parse::<VariableName>().is_err());
         assert_eq!(Port::try_from(70_000), Err(ValueError::Port(70_000)));
+        assert_eq!(Degrees::try_from(20), Err(ValueError::Degrees(20)));
+        assert_eq!(Percent::try_from(0), Err(ValueError::Percent(0)));
+        assert!(
+            "user-1000.slice".parse::<Owner>().is_ok()
+                && "a b".parse::<Owner>().is_err()
+                && "".parse::<Owner>().is_err()
+        );
     }
 }

@@ -103,6 +103,10 @@ impl From<Refusal> for Own {
     }
 }
 
+/// The error that an answer names, for those who count: kept beside the answer, as nobody parses its body again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NamedError(pub(crate) &'static str);
+
 impl Own {
     /// In the form that suits who asked.
     pub(crate) fn respond_as(&self, look: Look, settings: &GatewaySettings) -> Response<Body> {
@@ -123,6 +127,7 @@ impl Own {
 
     /// What the status owes besides a body.
     fn with_fields(&self, mut response: Response<Body>) -> Response<Body> {
+        response.extensions_mut().insert(NamedError(self.error));
         let headers = response.headers_mut();
         if self.status == StatusCode::UNAUTHORIZED {
             // Bearer first, and no bare Basic: a browser would pop its own window up.

@@ -5,15 +5,20 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
+use tokio::time::MissedTickBehavior;
 
 use super::GatewayError;
 use super::endpoint::guard_history;
 use super::probe;
+use super::seen::seen;
 use super::shared::Shared;
 use crate::wire::channel::Channel;
 use crate::wire::line::Line;
 use crate::wire::message::{Answering, FromGateway, ProcessState, ToGateway};
+use crate::wire::overview::Seen;
 
+/// How often what was seen is told, where it has changed.
+const NEWS: Duration = Duration::from_secs(1);
 /// How often the guests that are left are counted while draining.
 const DRAIN_LOOK: Duration = Duration::from_millis(50);
 
@@ -24,6 +29,7 @@ pub(crate) struct Link {
     lines: mpsc::Receiver<Line>,
     questions: mpsc::Receiver<FromGateway>,
     answering: watch::Receiver<Answering>,
+    told: Seen,
     drained: bool,
 }
 
@@ -37,12 +43,14 @@ impl Link {
     ) -> Self {
         let answering = probe::start(shared.clone());
         guard_history::start(shared.clone());
-        Self { channel, shared, lines, questions, answering, drained: false }
+        Self { channel, shared, lines, questions, answering, told: Seen::default(), drained: false }
     }
 
     /// Works until the supervisor is gone, which is the end.
     pub(crate) async fn work(mut self) -> Result<(), GatewayError> {
         let mut look = tokio::time::interval(DRAIN_LOOK);
+        let mut news = tokio::time::interval(NEWS);
+        news.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let draining = *self.shared.draining.borrow() && !self.drained;
             tokio::select! {
@@ -53,6 +61,7 @@ impl Link {
                 Some(question) = self.questions.recv() => self.channel.send(&question).await?,
                 Some(line) = self.lines.recv() => self.channel.send(&FromGateway::Log(line)).await?,
                 Ok(()) = self.answering.changed() => self.tell_answering().await?,
+                _ = news.tick() => self.tell_seen().await?,
                 _ = look.tick(), if draining => {
                     if self.shared.connections.load(Ordering::Relaxed) == 0 {
                         self.drained = true;
@@ -88,12 +97,23 @@ impl Link {
                     self.tell_answering().await?;
                 }
             }
+            ToGateway::Overview(overview) => self.shared.health.send_modify(|health| health.overview = *overview),
             ToGateway::Gpu(reading) => self.shared.health.send_modify(|health| health.gpu = reading),
             ToGateway::Check(number) => self.channel.send(&FromGateway::Checked(number)).await?,
             ToGateway::Drain(within) => {
                 tracing::debug!(?within, "draining");
                 self.shared.draining.send_replace(true);
             }
+        }
+        Ok(())
+    }
+
+    /// What else is new.
+    async fn tell_seen(&mut self) -> Result<(), GatewayError> {
+        let seen = seen(&self.shared);
+        if seen != self.told {
+            self.told = seen.clone();
+            self.channel.send(&FromGateway::Seen(Box::new(seen))).await?;
         }
         Ok(())
     }

@@ -16,6 +16,7 @@ mod pages;
 mod probe;
 mod proxy;
 mod redirect;
+mod seen;
 mod serve;
 mod sessions;
 mod shared;

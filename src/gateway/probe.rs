@@ -15,9 +15,9 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, timeout};
 
-use super::endpoint::health::Device;
 use super::shared::Shared;
 use crate::wire::message::Answering;
+use crate::wire::overview::Device;
 
 const PACE: Duration = Duration::from_secs(1);
 /// While it starts, a guest waits for it: asked more often, and a refused connection costs nothing.
@@ -48,6 +48,13 @@ struct ExecInfo {
 struct SystemStats {
     #[serde(default)]
     devices: Vec<Device>,
+    #[serde(default)]
+    system: System,
+}
+
+#[derive(Default, Deserialize)]
+struct System {
+    comfyui_version: Option<String>,
 }
 
 /// Starts watching; what changes is in the receiver, the rest in [`Shared::health`].
@@ -91,10 +98,10 @@ async fn look(shared: &Shared, device_asked: &mut Option<Instant>) -> Answering 
         && let Ok(stats) = serde_json::from_slice::<SystemStats>(&body)
     {
         *device_asked = Some(Instant::now());
-        let device = stats.devices.into_iter().next();
+        let (device, version) = (stats.devices.into_iter().next(), stats.system.comfyui_version);
         shared.health.send_if_modified(|health| {
-            let changed = health.device != device;
-            health.device = device;
+            let changed = health.device != device || health.version != version;
+            (health.device, health.version) = (device, version);
             changed
         });
     }

@@ -2,13 +2,14 @@
 
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
+use std::time::SystemTime;
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
 
 use super::admit::{Admitted, admit, unauthorized};
-use super::answer::{Body, Look, Own, json_body};
+use super::answer::{Body, Look, NamedError, Own, json_body};
 use super::auth::caller::{Caller, Unauthenticated, unauthenticated};
 use super::auth::credentials::{Presented, presented};
 use super::auth::decide::{Decision, Head, OwnPage, decide};
@@ -29,7 +30,11 @@ pub(crate) async fn answer_seen(
 ) -> Response<Body> {
     let mut response = match seen {
         Ok(_) => answer(guest, request).await,
-        Err(refusal) => refuse(&guest, &guest.worker.shared.settings.load_full(), refusal, request),
+        Err(refusal) => {
+            let response = refuse(&guest, &guest.worker.shared.settings.load_full(), refusal, request);
+            note_refusal(&guest, &response);
+            response
+        }
     };
     if seen != Ok(Connection::GoesOn) && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -48,6 +53,7 @@ pub(crate) async fn answer(guest: Rc<Guest>, request: Request<Incoming>) -> Resp
         Some(response) => response,
         None => decided(&guest, &settings, request).await,
     };
+    note_refusal(&guest, &response);
     if head {
         response = without_body(response);
     }
@@ -58,6 +64,15 @@ pub(crate) async fn answer(guest: Rc<Guest>, request: Request<Incoming>) -> Resp
         tracing::info!(peer = %guest.peer.ip(), method, path, status = response.status().as_u16(), "request");
     }
     response
+}
+
+/// Remembers who was refused for the guest's own doing: `status` shows it.
+fn note_refusal(guest: &Guest, response: &Response<Body>) {
+    if response.status().is_client_error()
+        && let Some(NamedError(error)) = response.extensions().get()
+    {
+        guest.worker.shared.refusals.note(guest.peer.ip(), error, SystemTime::now());
+    }
 }
 
 /// A method for the log. An unknown one is a guest's own text, which could be anything, a key included.

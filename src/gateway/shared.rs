@@ -13,6 +13,7 @@ use super::endpoint::guard::Pace;
 use super::endpoint::guard_history::History;
 use super::endpoint::health::Health;
 use super::judge::Judge;
+use super::seen::Refusals;
 use super::sessions::Sessions;
 use super::tls;
 use crate::wire::message::{FromGateway, GatewaySettings, GatewaySetup, KeyState, TlsIdentity};
@@ -52,6 +53,8 @@ pub(crate) struct Shared {
     pub(crate) supervisor: mpsc::Sender<FromGateway>,
     /// Whether the gateway is ending.
     pub(crate) draining: watch::Sender<bool>,
+    /// What was refused lately.
+    pub(crate) refusals: Refusals,
     /// Connections that are open.
     pub(crate) connections: AtomicUsize,
     /// Sockets without a credential that are open.
@@ -71,10 +74,11 @@ impl Shared {
             judge: Judge::new(questions)
                 .map_err(|source| GatewayError::System { step: "read random bytes", source })?,
             key: watch::Sender::new(KeyEpoch { number: 0, state: setup.key }),
-            health: watch::Sender::new(Health::new(setup.comfyui, setup.gpu, setup.wish, setup.identity.not_after)),
+            health: watch::Sender::new(Health::new(setup.comfyui, setup.gpu, setup.wish, setup.overview)),
             history: Mutex::new(History::new()),
             restarts: Pace::default(),
             draining: watch::Sender::new(false),
+            refusals: Refusals::default(),
             connections: AtomicUsize::new(0),
             anonymous_sockets: AtomicUsize::new(0),
             settings: ArcSwap::from_pointee(setup.settings),
@@ -91,7 +95,6 @@ impl Shared {
         match tls::server_config(identity) {
             Ok(config) => {
                 self.tls.store(Arc::new(config));
-                self.health.send_modify(|health| health.certificate_ends = identity.not_after);
                 tracing::info!("new connections get the new certificate");
             }
             Err(error) => tracing::error!(%error, "the new certificate cannot be used; the old one stays"),

@@ -2,7 +2,9 @@
 //!
 //! A group that was not handed over is left alone: it belongs to a session or to the system, and its processes are not ours.
 
+mod owner;
 mod place;
+mod usage;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -14,10 +16,14 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 
 use super::users::{Gid, Uid};
+pub(crate) use owner::group_of;
 pub(crate) use place::NoGroup;
+pub(crate) use usage::Usage;
 
 /// What a limit needs, as the kernel calls it.
 const CONTROLLERS: [&str; 3] = ["memory", "cpu", "pids"];
+/// What is counted besides.
+const COUNTED: &str = "io";
 /// The period of `cpu.max`, in microseconds: the kernel's own default.
 const PERIOD: u64 = 100_000;
 
@@ -73,7 +79,7 @@ impl Group {
         let own = std::process::id().to_string();
         write(&guard.join("cgroup.procs"), &own).map_err(refused("move into", &guard))?;
         // Only now: a group with processes in it can have no controllers for the groups below it.
-        for controller in CONTROLLERS {
+        for controller in CONTROLLERS.into_iter().chain([COUNTED]) {
             if let Err(error) = write(&top.join("cgroup.subtree_control"), &format!("+{controller}")) {
                 tracing::debug!(%error, controller, "not there for ComfyUI's cgroup");
             }
@@ -92,6 +98,11 @@ impl Group {
     /// Where it is.
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The processes in it; a group below it is none of the guard's making, and ComfyUI may make none.
+    pub(crate) fn members(&self) -> Vec<u32> {
+        place::members(&self.path).unwrap_or_default()
     }
 
     /// What a child writes itself into to become a member (`cgroup.procs`).

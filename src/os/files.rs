@@ -227,6 +227,15 @@ pub(crate) struct Signature {
     changed: (i64, i64),
 }
 
+impl Signature {
+    /// When it was written last.
+    pub(crate) fn modified(&self) -> Option<SystemTime> {
+        let (seconds, nanoseconds) = self.modified;
+        let seconds = Duration::from_secs(u64::try_from(seconds).ok()?);
+        Some(SystemTime::UNIX_EPOCH + seconds + Duration::from_nanos(u64::try_from(nanoseconds).ok()?))
+    }
+}
+
 /// The signature of the file at `path` (links followed); none: there is no such file, or it cannot be asked.
 pub(crate) fn signature(path: &Path) -> Option<Signature> {
     let found = fs::metadata(path).ok()?;

@@ -23,6 +23,13 @@ impl Pid {
     }
 }
 
+impl Pid {
+    /// Its number.
+    pub(crate) fn number(self) -> u32 {
+        u32::try_from(self.0.as_raw()).unwrap_or_default()
+    }
+}
+
 impl fmt::Display for Pid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -96,6 +103,52 @@ fn gone_is_fine(result: nix::Result<()>) -> io::Result<()> {
         Ok(()) | Err(Errno::ESRCH) => Ok(()),
         Err(errno) => Err(errno.into()),
     }
+}
+
+/// A process of somebody else's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Stranger {
+    /// What it calls itself; it may lie.
+    pub(crate) name: String,
+    /// Whose it is.
+    pub(crate) user: super::users::Uid,
+}
+
+/// Whether there is such a process, as far as this one's namespace reaches.
+pub(crate) fn exists(pid: u32) -> bool {
+    // Zero and less would mean groups of processes.
+    let pid = i32::try_from(pid).ok().filter(|pid| *pid > 0);
+    pid.is_some_and(|pid| signal::kill(nix::unistd::Pid::from_raw(pid), None) != Err(Errno::ESRCH))
+}
+
+/// What can be read of a process; none where `/proc` does not show it.
+pub(crate) fn stranger(pid: u32) -> Option<Stranger> {
+    use std::os::unix::fs::MetadataExt;
+    let place = format!("/proc/{pid}");
+    let name = fs::read_to_string(format!("{place}/comm")).ok()?;
+    let user = super::users::Uid(fs::metadata(&place).ok()?.uid());
+    Some(Stranger { name: name.trim_end().to_owned(), user })
+}
+
+/// Whether a process descends from this one; none where `/proc` does not show it.
+pub(crate) fn is_own(pid: u32) -> Option<bool> {
+    let own = std::process::id();
+    let mut pid = pid;
+    // More generations than this are a loop: a process that ended and whose number was given away while it was looked at.
+    for _ in 0..64 {
+        match parent(pid)? {
+            parent if parent == own => return Some(true),
+            0 => return Some(false),
+            parent => pid = parent,
+        }
+    }
+    Some(false)
+}
+
+/// proc_pid_stat(5): the fourth field, behind the name in parentheses, which may hold anything.
+fn parent(pid: u32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
 /// Collects one child that has ended, if there is one.

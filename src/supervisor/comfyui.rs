@@ -3,11 +3,12 @@
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::process::ExitStatus;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
 use super::backoff::{self, Death, Facts, Next};
+use super::history::History;
 use super::ladder;
 use super::tail::Tail;
 use super::{cage, environment};
@@ -32,6 +33,7 @@ pub(crate) struct Comfyui {
     in_a_row: u32,
     /// Why it is not running, or did not run before; none since it serves.
     trouble: Option<String>,
+    history: History,
 }
 
 /// Why ComfyUI is not restarted.
@@ -68,7 +70,8 @@ impl Comfyui {
         group: Option<Group>,
     ) -> Self {
         let life = Life::Down { start_at: Instant::now(), first: true };
-        Self { settings, max_upload, account, group, tail: Tail::default(), life, in_a_row: 0, trouble: None }
+        let (tail, history) = (Tail::default(), History::default());
+        Self { settings, max_upload, account, group, tail, life, in_a_row: 0, trouble: None, history }
     }
 
     /// Its process.
@@ -143,7 +146,9 @@ impl Comfyui {
         for pipe in child.output {
             self.tail.follow(pipe).map_err(|error| format!("ComfyUI's output cannot be read: {error}"))?;
         }
-        tracing::info!(pid = %child.pid, limits = cage::describe(limits, own_user, held), "ComfyUI started");
+        let limits = cage::describe(limits, own_user, held);
+        tracing::info!(pid = %child.pid, limits, "ComfyUI started");
+        self.history.begin(SystemTime::now(), format!("cage {}, {limits}", self.settings.cage.name()));
         self.life = Life::Up { pid: child.pid, served_since: None };
         Ok(())
     }
@@ -155,6 +160,7 @@ impl Comfyui {
         {
             *served = Some(now);
             self.trouble = None;
+            self.history.serves(SystemTime::now());
             tracing::info!(pid = %pid, "ComfyUI serves");
         }
     }
@@ -167,6 +173,8 @@ impl Comfyui {
         let how = process::describe(status);
         // What it started and left must neither hold its port nor outlive it.
         self.signal(pid, Ending::Kill);
+        let crash = matches!(self.life, Life::Up { .. }) && !status.success();
+        self.history.end(SystemTime::now(), &how, crash);
         if let Life::Ending { again: true, .. } = self.life {
             tracing::info!(%pid, how, "ComfyUI ended, as asked; started again");
             self.life = Life::Down { start_at: now, first: false };
@@ -283,6 +291,21 @@ impl Comfyui {
     /// Why it does not serve, where it has ended or could not be started.
     pub(crate) fn trouble(&self) -> Option<&str> {
         self.trouble.as_deref()
+    }
+
+    /// What became of its processes.
+    pub(crate) fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// Its output.
+    pub(crate) fn tail(&self) -> &Tail {
+        &self.tail
+    }
+
+    /// Its cgroup, where it has one.
+    pub(crate) fn group(&self) -> Option<&Group> {
+        self.group.as_ref()
     }
 
     /// What the gateway is told.

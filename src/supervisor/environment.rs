@@ -70,10 +70,10 @@ fn is_passed(name: &str, same_user: bool) -> bool {
 pub(crate) fn gpu_wish(own: impl Iterator<Item = (OsString, OsString)>, settings: &OwnedComfyui) -> GpuWish {
     let passed = environment(own, None, settings);
     let visible = passed.into_iter().find(|(name, _)| name == "CUDA_VISIBLE_DEVICES");
-    GpuWish {
-        cpu: settings.arguments.iter().any(|argument| argument == "--cpu"),
-        visible: visible.map(|(_, value)| value.to_string_lossy().into_owned()),
-    }
+    let visible = visible.map(|(_, value)| value.to_string_lossy().into_owned());
+    // An empty list, or one that begins with what is no device, shows CUDA none.
+    let hidden = visible.as_ref().is_some_and(|list| list.trim().is_empty() || list.trim_start().starts_with('-'));
+    GpuWish { cpu: hidden || settings.arguments.iter().any(|argument| argument == "--cpu"), visible }
 }
 
 /// `main.py --listen 127.0.0.1 --port … --max-upload-size …`, then what the configuration adds.

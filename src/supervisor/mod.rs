@@ -7,27 +7,32 @@ mod answers;
 mod backoff;
 mod cage;
 mod comfyui;
+mod conditions;
 mod environment;
 mod event;
+mod foreign;
 mod hear;
+mod history;
 mod ladder;
+mod overview;
 mod reload;
 mod report;
 mod roles;
 mod sessions;
+mod setup;
 mod shutdown;
 mod signals;
 mod start;
 mod tail;
 mod watch;
 
-use std::net::SocketAddr;
 use std::os::fd::AsFd;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 
+use crate::condition::fault::Baseline;
 use crate::config::{Comfyui as ComfyuiSettings, Config, Findings};
 use crate::credential::names::Names;
 use crate::credential::phc::Phc;
@@ -35,15 +40,16 @@ use crate::os::descriptors;
 use crate::os::process::{self, Pid};
 use crate::os::systemd::Systemd;
 use crate::wire::gpu::GpuReading;
-use crate::wire::message::{
-    Answering, GatewaySettings, GatewaySetup, GpuWish, KeyState, ProcessState, SensorSetup, TlsIdentity, ToGateway,
-    ToSensor,
-};
+use crate::wire::message::{Answering, GpuWish, KeyState, ProcessState, SensorSetup, TlsIdentity, ToGateway, ToSensor};
+use crate::wire::overview::{Overview, Seen};
 use crate::wire::permit::Role;
 use answers::Answers;
 use comfyui::Comfyui;
+use conditions::Conditions;
 use event::Event;
+use foreign::Strangers;
 use roles::RoleProcess;
+use setup::gpu_wish;
 use start::{Started, Users};
 use watch::Watch;
 
@@ -56,6 +62,8 @@ pub(crate) use start::{KeySource, StartError};
 const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 /// How often the files are looked at.
 const WATCH_INTERVAL: Duration = Duration::from_millis(500);
+/// How often what the gateway shows is put together.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the certificate is looked at without cause: its end comes closer by itself, and the guard renews its own.
 const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(12 * 3600);
 /// Addresses come late where the network is set up while the guard starts: looked for so often, and for so long after the start.
@@ -65,8 +73,6 @@ const NAMES_SETTLE: Duration = Duration::from_secs(300);
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(60);
 /// How soon strangers are looked for again while some are dying.
 const SWEEP_PAUSE: Duration = Duration::from_millis(20);
-/// Threads that serve guests at the most: two are plenty on a GPU box, four never hurt.
-const MOST_WORKERS: usize = 4;
 
 /// What `run` was told.
 pub(crate) struct Orders {
@@ -103,7 +109,7 @@ struct Supervisor {
     orders: Orders,
     sockets: Vec<std::os::fd::OwnedFd>,
     https_sockets: usize,
-    address: String,
+    addresses: Vec<String>,
     users: Users,
     key: Option<Phc>,
     identity: TlsIdentity,
@@ -114,8 +120,23 @@ struct Supervisor {
     sensor: RoleProcess<ToSensor>,
     comfyui: Option<Comfyui>,
     answering: Answering,
+    /// What the sensor read last, what was there before ComfyUI, and who else computes there.
     gpu: GpuReading,
+    baseline: Baseline,
+    strangers: Strangers,
+    /// Which GPU ComfyUI is given.
+    wish: GpuWish,
+    /// What the gateway has seen.
+    seen: Seen,
+    conditions: Conditions,
+    /// What the gateway was told last.
+    overview: Overview,
+    started: SystemTime,
+    /// What holds this process, in words.
+    confinement: String,
     hung_since: Option<Instant>,
+    /// Sensors that were ended because the driver is silent, since it spoke last.
+    hung_sensors: u32,
     told: Option<ProcessState>,
     /// Counts the keys that were in force.
     key_epoch: u64,
@@ -135,7 +156,7 @@ struct Supervisor {
 impl Supervisor {
     fn new(orders: Orders, started: Started, events: mpsc::Sender<Event>) -> Self {
         let config = &orders.config;
-        let address = addresses(&started);
+        let addresses = addresses(&started);
         let comfyui = match &config.comfyui {
             ComfyuiSettings::Owned(settings) => {
                 let account = started.users.comfyui.clone();
@@ -146,8 +167,11 @@ impl Supervisor {
         let lifetimes = Lifetimes::of(&config.auth);
         let session_store =
             started.key.as_ref().and_then(|key| sessions::open_store(&config.state.directory, key, lifetimes));
-        tracing::info!("listening on {address}");
-        hear::tell_confinement("supervisor", Some(&started.confinement.to_string()));
+        tracing::info!("listening on {}", addresses.join(", "));
+        let confinement = started.confinement.to_string();
+        hear::tell_confinement("supervisor", Some(&confinement));
+        let mut baseline = Baseline::default();
+        baseline.begin(&[], SystemTime::now());
         Self {
             key_file: reload::key_watch(&orders),
             session_file: sessions::watch(session_store.as_ref()),
@@ -167,13 +191,22 @@ impl Supervisor {
             systemd: Systemd::new(),
             answering: Answering::Unknown,
             gpu: GpuReading::Unknown,
+            baseline,
+            strangers: Strangers::default(),
+            wish: gpu_wish(config),
+            seen: Seen::default(),
+            conditions: Conditions::default(),
+            overview: Overview::default(),
+            started: SystemTime::now(),
+            confinement,
             hung_since: None,
+            hung_sensors: 0,
             told: None,
             checks: 0,
             stopping: None,
             drained: false,
             orders,
-            address,
+            addresses,
             events,
             comfyui,
         }
@@ -185,8 +218,9 @@ impl Supervisor {
         let mut certificate = tokio::time::interval_at(Instant::now() + CERTIFICATE_INTERVAL, CERTIFICATE_INTERVAL);
         let mut expiry = tokio::time::interval(EXPIRY_INTERVAL);
         let mut names = tokio::time::interval(NAMES_INTERVAL);
+        let mut look = tokio::time::interval(LOOK_INTERVAL);
         let settled = Instant::now() + NAMES_SETTLE;
-        for ticker in [&mut check, &mut watch, &mut certificate, &mut expiry, &mut names] {
+        for ticker in [&mut check, &mut watch, &mut certificate, &mut expiry, &mut names, &mut look] {
             ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
         }
         while !self.is_over() {
@@ -200,6 +234,7 @@ impl Supervisor {
                 _ = certificate.tick() => self.reload_identity(),
                 _ = names.tick(), if Instant::now() < settled => self.look_at_names(),
                 _ = expiry.tick() => self.expire_sessions(),
+                _ = look.tick() => self.look_around(),
                 () = tokio::time::sleep_until(due) => {}
             }
         }
@@ -222,12 +257,17 @@ impl Supervisor {
         if let Some(comfyui) = &mut self.comfyui
             && swept
         {
+            let before = comfyui.pid();
             comfyui.act(now);
+            if before.is_none() && comfyui.pid().is_some() {
+                self.begin_anew();
+            }
         }
     }
 
     fn start_roles(&mut self, now: Instant) {
         if self.gateway.due().is_some_and(|due| due <= now) {
+            self.look_around();
             let setup = ToGateway::Setup(Box::new(self.gateway_setup()));
             let started = self.gateway.start(setup, &self.sockets, &self.events, Event::Gateway);
             if let Err(error) = started {
@@ -299,6 +339,7 @@ impl Supervisor {
             self.gateway.tell(ToGateway::Comfyui(comfyui.clone()));
             self.told = Some(comfyui.clone());
         }
+        self.judge_conditions();
         if self.stopping.is_some() {
             return;
         }
@@ -309,7 +350,8 @@ impl Supervisor {
             comfyui: &comfyui,
             trouble: self.comfyui.as_ref().and_then(Comfyui::trouble),
             answering: self.answering,
-            address: &self.address,
+            address: &self.addresses.join(", "),
+            conditions: self.conditions.held(),
         });
         self.systemd.status(&text);
         if ready && !self.systemd.is_ready() {
@@ -325,31 +367,6 @@ impl Supervisor {
     fn key_state(&self) -> KeyState {
         if self.key.is_some() { KeyState::Set } else { KeyState::Missing }
     }
-
-    fn gateway_setup(&self) -> GatewaySetup {
-        let config = &self.orders.config;
-        GatewaySetup {
-            settings: gateway_settings(config),
-            identity: self.identity.clone(),
-            key: self.key_state(),
-            upstream: match &config.comfyui {
-                ComfyuiSettings::Owned(settings) => SocketAddr::from(([127, 0, 0, 1], settings.port)),
-                ComfyuiSettings::External(address) => *address,
-            },
-            comfyui: self.comfyui_state(),
-            gpu: self.gpu.clone(),
-            wish: match &config.comfyui {
-                ComfyuiSettings::Owned(settings) => environment::gpu_wish(std::env::vars_os(), settings),
-                ComfyuiSettings::External(_) => GpuWish::default(),
-            },
-            https_sockets: self.https_sockets,
-            workers: std::thread::available_parallelism().map_or(1, usize::from).min(MOST_WORKERS),
-        }
-    }
-}
-
-fn gateway_settings(config: &Config) -> GatewaySettings {
-    GatewaySettings { auth: config.auth.clone(), proxy: config.proxy.clone(), log: config.log.clone() }
 }
 
 /// Twice as often as the service manager wants, and never more seldom than [`CHECK_INTERVAL`].
@@ -357,8 +374,8 @@ fn check_pace(watchdog: Option<Duration>) -> Duration {
     watchdog.map_or(CHECK_INTERVAL, |interval| (interval / 3).min(CHECK_INTERVAL))
 }
 
-fn addresses(started: &Started) -> String {
+fn addresses(started: &Started) -> Vec<String> {
     let https = started.sockets.iter().take(started.https_sockets);
     let known = https.filter_map(|socket| descriptors::local_address(socket.as_fd()).ok());
-    known.map(|address| format!("https://{address}")).collect::<Vec<_>>().join(", ")
+    known.map(|address| format!("https://{address}")).collect()
 }

@@ -1,6 +1,6 @@
 //! What `systemctl status` says, and when guests can be served. Pure.
 
-use crate::wire::gpu::{DriverFault, GpuReading};
+use crate::wire::condition::{Condition, Name};
 use crate::wire::message::{Answering, KeyState, ProcessState};
 
 /// What is known.
@@ -20,6 +20,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) answering: Answering,
     /// Where guests come in, for people.
     pub(crate) address: &'a str,
+    /// What holds, the gravest first.
+    pub(crate) conditions: &'a [Condition],
 }
 
 /// Whether READY may be said, and the status line.
@@ -33,6 +35,9 @@ pub(crate) fn describe(facts: Facts<'_>) -> (bool, String) {
     if facts.auth && facts.key == KeyState::Missing {
         return (true, "No key: nobody is let in. Run: comfy-guard set-key".to_owned());
     }
+    if let Some(gpu) = facts.conditions.iter().find(|condition| is_the_gpus(condition.name)) {
+        return (true, format!("{}: {}; {}", gpu.name.word(), gpu.cause, gpu.name.cure()));
+    }
     if let Some(trouble) = facts.trouble
         && matches!(facts.comfyui, ProcessState::Starting | ProcessState::Restarting | ProcessState::Running)
         && facts.answering != Answering::Yes
@@ -45,53 +50,44 @@ pub(crate) fn describe(facts: Facts<'_>) -> (bool, String) {
         (ProcessState::Starting, _) => (false, "ComfyUI is starting".to_owned()),
         (ProcessState::Restarting, _) => (false, "ComfyUI is being started again".to_owned()),
         (ProcessState::External, Answering::Unknown) => (false, "Asking ComfyUI".to_owned()),
-        (_, Answering::Yes) => (true, format!("Serving on {}", facts.address)),
+        (_, Answering::Yes) => (true, format!("Serving on {}{}", facts.address, remarks(facts.conditions))),
         (ProcessState::External, _) => (true, "The external ComfyUI does not answer".to_owned()),
         (_, Answering::Refused) => (false, "ComfyUI is restarting itself".to_owned()),
         (_, Answering::Silent | Answering::Unknown) => (false, "ComfyUI does not answer".to_owned()),
     }
 }
 
-/// A line for the log when the GPU's state has changed, not only its figures; none otherwise.
-pub(crate) fn gpu_news(before: &GpuReading, now: &GpuReading) -> Option<String> {
-    match (gpu_words(before), gpu_words(now)) {
-        (was, Some(is)) if was.as_ref() != Some(&is) => Some(is),
-        (Some(_), None) if matches!(now, GpuReading::Read(_)) => Some("the GPU answers again".to_owned()),
-        _ => None,
-    }
+/// What is wrong with the GPU so that nothing is served: it will not mend itself while the service manager waits.
+fn is_the_gpus(name: Name) -> bool {
+    use Name::{GpuDriverMismatch, GpuFault, GpuLost, GpuUnavailable, NvmlHung};
+    matches!(name, GpuDriverMismatch | NvmlHung | GpuLost | GpuFault | GpuUnavailable)
 }
 
-/// What is wrong, with the cure; none where nothing is, or nothing is known.
-fn gpu_words(reading: &GpuReading) -> Option<String> {
-    match reading {
-        GpuReading::Unknown | GpuReading::Absent(_) => None,
-        GpuReading::Failed { fault: DriverFault::Mismatch, why } => {
-            Some(format!("the GPU's driver and its library differ ({why}): reboot, or load the new kernel module"))
-        }
-        GpuReading::Failed { fault: DriverFault::Hung, why } => {
-            Some(format!("the GPU's driver hangs ({why}): see `dmesg`; as a rule only a reboot helps"))
-        }
-        GpuReading::Failed { fault: DriverFault::Other, why } => {
-            Some(format!("the GPU's driver cannot be asked: {why}"))
-        }
-        GpuReading::Read(readings) => {
-            let lost: Vec<String> =
-                readings.gpus.iter().filter(|gpu| gpu.lost).map(|gpu| gpu.index.to_string()).collect();
-            (!lost.is_empty()).then(|| {
-                format!("lost GPU {}: see `dmesg` for its XID; it comes back with a reset or a reboot", lost.join(", "))
-            })
-        }
-    }
+/// What holds while guests are served all the same.
+fn remarks(conditions: &[Condition]) -> String {
+    let held =
+        conditions.iter().map(|condition| condition.name).filter(|name| name.serves() && *name != Name::GpuAbsent);
+    let held: Vec<&str> = held.map(Name::word).collect();
+    if held.is_empty() { String::new() } else { format!(" ({})", held.join(", ")) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::gpu::{Gpu, GpuMemory, Readings};
+    use std::time::SystemTime;
 
     fn facts(comfyui: &ProcessState, answering: Answering) -> Facts<'_> {
         let address = "https://[::]:443";
-        Facts { gateway_ready: true, auth: true, key: KeyState::Set, comfyui, trouble: None, answering, address }
+        Facts {
+            gateway_ready: true,
+            auth: true,
+            key: KeyState::Set,
+            comfyui,
+            trouble: None,
+            answering,
+            address,
+            conditions: &[],
+        }
     }
 
     #[test]
@@ -134,21 +130,16 @@ mod tests {
     }
 
     #[test]
-    fn the_gpus_state_is_told_when_it_changes_and_not_with_every_figure() {
-        let read = |lost, used| {
-            let memory = Some(GpuMemory { total: 10, used, free: 10 - used });
-            GpuReading::Read(Readings { driver: None, cuda: None, gpus: vec![Gpu { lost, memory, ..Gpu::default() }] })
+    fn what_is_wrong_with_the_gpu_is_in_the_line() {
+        let condition = |name| [Condition { name, since: SystemTime::UNIX_EPOCH, cause: "GPU 0 it is".to_owned() }];
+        let told = |name| {
+            let conditions = condition(name);
+            describe(Facts { conditions: &conditions, ..facts(&ProcessState::Running, Answering::Yes) })
         };
-        let hung = || GpuReading::Failed { fault: DriverFault::Hung, why: "no answer".to_owned() };
-        let told = |before: &GpuReading, now: &GpuReading| gpu_news(before, now).unwrap_or_default();
-        assert_eq!(told(&GpuReading::Unknown, &read(false, 1)), "");
-        assert_eq!(told(&read(false, 1), &read(false, 2)), "");
-        assert!(told(&read(false, 1), &read(true, 1)).contains("lost GPU 0"));
-        assert_eq!(told(&read(true, 1), &read(true, 2)), "");
-        assert_eq!(told(&read(true, 1), &read(false, 1)), "the GPU answers again");
-        assert!(told(&read(false, 1), &hung()).contains("hangs"));
-        assert_eq!(told(&hung(), &GpuReading::Unknown), "", "another sensor starts; nothing is known");
-        assert_eq!(told(&GpuReading::Unknown, &GpuReading::Absent("no library".to_owned())), "");
+        let (ready, text) = told(Name::GpuLost);
+        assert!(ready && text.starts_with("gpu_lost: GPU 0 it is; see `dmesg`"), "{text}");
+        assert_eq!(told(Name::GpuHot).1, "Serving on https://[::]:443 (gpu_hot)");
+        assert_eq!(told(Name::GpuAbsent).1, "Serving on https://[::]:443");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
@@ -17,7 +17,23 @@ const LONGEST_LINE: usize = 4000;
 
 /// The last lines.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Tail(Arc<Mutex<VecDeque<String>>>);
+pub(crate) struct Tail(Arc<Mutex<Kept>>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    lines: VecDeque<String>,
+    /// Whether the last line is one that the next will be painted over: a progress bar that is not at its end.
+    open: bool,
+}
+
+/// How a line ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LineEnd {
+    /// `\n`, or the end of the output.
+    Feed,
+    /// `\r`: a terminal would paint the next line over it.
+    Return,
+}
 
 impl Tail {
     /// Copies a pipe, line by line, until its last writer has gone.
@@ -34,7 +50,24 @@ impl Tail {
 
     /// The last line that says something.
     pub(crate) fn last(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).back().cloned()
+        self.kept().lines.back().cloned()
+    }
+
+    /// The last lines, each of so many characters at the most.
+    pub(crate) fn lines(&self, most: usize, longest: usize) -> Vec<String> {
+        let kept = self.kept();
+        let skipped = kept.lines.len().saturating_sub(most);
+        kept.lines.iter().skip(skipped).map(|line| line.chars().take(longest).collect()).collect()
+    }
+
+    /// Where the progress bar stands that is being painted, in percent; none: none is.
+    pub(crate) fn progress(&self) -> Option<u8> {
+        let kept = self.kept();
+        kept.lines.back().filter(|_| kept.open).and_then(|line| percent(line))
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn copy(&self, mut pipe: pipe::Receiver) -> io::Result<()> {
@@ -43,34 +76,57 @@ impl Tail {
         loop {
             let count = pipe.read(&mut buffer).await?;
             for byte in buffer.iter().take(count) {
-                // A carriage return ends a line too: progress bars repaint themselves with it.
-                if matches!(byte, b'\n' | b'\r') || line.len() >= LONGEST_LINE {
-                    self.keep(&line);
-                    line.clear();
-                }
-                if !matches!(byte, b'\n' | b'\r') {
-                    line.push(*byte);
+                match byte {
+                    b'\n' => self.end(&mut line, LineEnd::Feed),
+                    b'\r' => self.end(&mut line, LineEnd::Return),
+                    _ if line.len() >= LONGEST_LINE => {
+                        self.end(&mut line, LineEnd::Feed);
+                        line.push(*byte);
+                    }
+                    _ => line.push(*byte),
                 }
             }
             if count == 0 {
-                self.keep(&line);
+                self.end(&mut line, LineEnd::Feed);
                 return Ok(());
             }
         }
     }
 
-    fn keep(&self, line: &[u8]) {
+    fn end(&self, line: &mut Vec<u8>, how: LineEnd) {
         let text = printable(String::from_utf8_lossy(line).trim_end());
-        if text.is_empty() {
-            return;
+        line.clear();
+        let finished = self.kept().take(text, how);
+        // A bar that is painted twenty times is one line of the log.
+        if let Some(finished) = finished {
+            tracing::info!(target: COMFYUI, "{finished}");
         }
-        tracing::info!(target: COMFYUI, "{text}");
-        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if lines.len() >= KEPT_LINES {
-            lines.pop_front();
-        }
-        lines.push_back(text);
     }
+}
+
+impl Kept {
+    /// Takes a line; the one that stands for good now, if one does.
+    fn take(&mut self, text: String, how: LineEnd) -> Option<String> {
+        let was_open = self.open;
+        self.open = how == LineEnd::Return && (was_open || !text.is_empty());
+        if text.is_empty() {
+            // `\r\n`, or a bar's last newline: what stands there is not painted over any more.
+            return self.lines.back().filter(|_| was_open && how == LineEnd::Feed).cloned();
+        }
+        if was_open {
+            self.lines.pop_back();
+        } else if self.lines.len() >= KEPT_LINES {
+            self.lines.pop_front();
+        }
+        self.lines.push_back(text);
+        self.lines.back().filter(|_| how == LineEnd::Feed).cloned()
+    }
+}
+
+/// The number before `%|`, as tqdm paints its bars: ` 45%|████▌     | 9/20 [00:04<00:05,  2.1it/s]`.
+fn percent(line: &str) -> Option<u8> {
+    let digits = line.split_once("%|")?.0.rsplit(|c: char| !c.is_ascii_digit()).next()?;
+    digits.parse().ok().filter(|percent| *percent <= 100)
 }
 
 #[cfg(test)]
@@ -90,8 +146,9 @@ mod tests {
         let reader = OwnedFd::from(reader);
         tail.copy(pipe::Receiver::from_owned_fd(reader).unwrap()).await.unwrap();
         assert_eq!(tail.last().as_deref(), Some("no newline"));
-        assert_eq!(tail.0.lock().unwrap().len(), KEPT_LINES);
-        assert_eq!(tail.0.lock().unwrap().front().map(String::as_str), Some("line 11"));
+        assert_eq!(tail.kept().lines.len(), KEPT_LINES);
+        assert_eq!(tail.kept().lines.front().map(String::as_str), Some("line 11"));
+        assert_eq!(tail.lines(2, 6), ["line 5", "no new"]);
     }
 
     #[tokio::test]
@@ -101,7 +158,42 @@ mod tests {
         let tail = Tail::default();
         tail.copy(pipe::Receiver::from_owned_fd(OwnedFd::from(reader)).unwrap()).await.unwrap();
         flood.join().unwrap();
-        assert!(tail.0.lock().unwrap().iter().all(|line| line.len() <= LONGEST_LINE));
-        assert_eq!(tail.0.lock().unwrap().len(), 25);
+        assert!(tail.kept().lines.iter().all(|line| line.len() <= LONGEST_LINE));
+        assert_eq!(tail.kept().lines.len(), 25);
+    }
+
+    #[test]
+    fn a_bar_that_repaints_itself_is_one_line() {
+        let mut kept = Kept::default();
+        assert_eq!(kept.take("got prompt".to_owned(), LineEnd::Feed).as_deref(), Some("got prompt"));
+        assert_eq!(kept.take(String::new(), LineEnd::Return), None);
+        for step in ["  0%|          | 0/20", " 45%|████▌     | 9/20", "100%|██████████| 20/20"]
+        {
+            assert_eq!(kept.take(step.to_owned(), LineEnd::Return), None);
+            assert_eq!(kept.lines.len(), 2, "{:?}", kept.lines);
+        }
+        let tail = Tail(Arc::new(Mutex::new(kept)));
+        assert_eq!(tail.progress(), Some(100));
+        let mut kept = tail.kept();
+        assert_eq!(kept.take(String::new(), LineEnd::Feed).as_deref(), Some("100%|██████████| 20/20"));
+        kept.take("Prompt executed".to_owned(), LineEnd::Feed);
+        assert_eq!(kept.lines, ["got prompt", "100%|██████████| 20/20", "Prompt executed"]);
+        drop(kept);
+        assert_eq!(tail.progress(), None);
+    }
+
+    #[test]
+    fn a_bar_says_how_far_it_is() {
+        let table = [
+            (" 45%|████▌     | 9/20 [00:04<00:05]", Some(45)),
+            ("Requested: 7%|", Some(7)),
+            ("100%|##|", Some(100)),
+            ("45 %", None),
+            ("%|", None),
+            ("999%|", None),
+        ];
+        for (line, expected) in table {
+            assert_eq!(percent(line), expected, "{line}");
+        }
     }
 }

@@ -2,6 +2,7 @@
 //! certbot need tell nobody.
 
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use crate::os::files::{self, Signature};
 
@@ -15,6 +16,11 @@ impl Watch {
     /// Takes the files as they are now.
     pub(crate) fn new<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Self {
         Self { files: paths.into_iter().map(|path| (path.to_owned(), files::signature(path))).collect() }
+    }
+
+    /// When the first of them was written last, as it was seen last; none: it was not there.
+    pub(crate) fn modified(&self) -> Option<SystemTime> {
+        self.files.first()?.1.as_ref()?.modified()
     }
 
     /// Whether any of them is another file than at the last call.

@@ -1,5 +1,6 @@
 //! What the guard tells: the log, and its whole condition as one document.
 
 pub(crate) mod forward;
+pub(crate) mod gpu;
 pub(crate) mod output;
 pub(crate) mod status;

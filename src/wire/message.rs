@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::gpu::GpuReading;
 use super::line::Line;
+use super::overview::{Overview, Seen};
 use crate::config::{Auth, Log, Proxy};
 use crate::secret::Secret;
 
@@ -49,6 +50,8 @@ pub(crate) enum ToGateway {
     Comfyui(ProcessState),
     /// What the sensor read last.
     Gpu(GpuReading),
+    /// What else the supervisor knows; said when it changes.
+    Overview(Box<Overview>),
     /// Are you alive? To be answered with the same number.
     Check(u64),
     /// Take no more guests, let running answers end within this time, then say [`FromGateway::Drained`].
@@ -104,6 +107,8 @@ pub(crate) enum FromGateway {
     },
     /// How ComfyUI's port answered; said when it changes.
     Observed(Answering),
+    /// What else the gateway knows; said when it changes.
+    Seen(Box<Seen>),
     /// The answer to [`ToGateway::Check`].
     Checked(u64),
     /// No guest is left.
@@ -160,6 +165,8 @@ pub(crate) struct GatewaySetup {
     pub(crate) gpu: GpuReading,
     /// Which GPU ComfyUI was given.
     pub(crate) wish: GpuWish,
+    /// What else the supervisor knows.
+    pub(crate) overview: Overview,
     /// How many of the passed sockets speak TLS; the rest redirect.
     pub(crate) https_sockets: usize,
     /// Threads that serve guests.

@@ -4,7 +4,9 @@
 //! let them through; messages to a role come from the supervisor and are believed.
 
 pub(crate) mod channel;
+pub(crate) mod condition;
 pub(crate) mod gpu;
 pub(crate) mod line;
 pub(crate) mod message;
+pub(crate) mod overview;
 pub(crate) mod permit;

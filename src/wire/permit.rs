@@ -57,6 +57,8 @@ pub(crate) enum Kind {
     EndEverySession,
     /// `Observed`
     Observed,
+    /// `Seen`
+    Seen,
     /// `Checked`
     Checked,
     /// `Drained`
@@ -84,6 +86,7 @@ impl Judged for FromGateway {
             Self::Restart { .. } => Kind::Restart,
             Self::EndEverySession { .. } => Kind::EndEverySession,
             Self::Observed(_) => Kind::Observed,
+            Self::Seen(_) => Kind::Seen,
             Self::Checked(_) => Kind::Checked,
             Self::Drained => Kind::Drained,
         }
@@ -116,6 +119,7 @@ const TABLE: &[(Role, Kind, &[Phase], bool)] = &[
     (Role::Gateway, Kind::Restart, &[Working], false),
     (Role::Gateway, Kind::EndEverySession, &[Working], false),
     (Role::Gateway, Kind::Observed, &[Working, Ending], false),
+    (Role::Gateway, Kind::Seen, &[Working, Ending], false),
     (Role::Gateway, Kind::Checked, &[Starting, Working, Ending], false),
     (Role::Gateway, Kind::Drained, &[Ending], true),
     (Role::Sensor, Kind::Confined, &[Starting], true),
@@ -243,6 +247,7 @@ mod tests {
                 | Kind::Restart
                 | Kind::EndEverySession
                 | Kind::Observed
+                | Kind::Seen
                 | Kind::Drained => *role == Role::Gateway,
                 Kind::Reading => *role == Role::Sensor,
                 Kind::Confined | Kind::Ready | Kind::Log | Kind::Checked => true,

@@ -1,44 +1,57 @@
-"""The stand-in of the driver's library, built once, in a folder of its own beside the script that says what it plays (see tests/nvml/lib.rs)."""
+"""A stand-in of the GPU driver's library, played from a file beside it (tests/nvml), and a guard whose sensor loads it."""
 
-import functools
+import json
+import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 
-from . import places
+from .places import ROOT
+from .wait import until
+
+GIB = 1 << 30
+CUDA = {"name": "cuda:0 NVIDIA H100 80GB HBM3", "type": "cuda"}
+# The script is written over in place; what a shorter one leaves of a longer one must be blank.
+ROOM = 4000
 
 
-@functools.cache
-def _built() -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        made = Path(folder, "libnvidia-ml.so.1")
-        subprocess.run(["rustc", "--edition", "2024", "--crate-type", "cdylib", "-O", places.ROOT / "tests/nvml/lib.rs", "-o", made], check=True)
-        return made.read_bytes()
+def build(folder: Path) -> Path:
+    made = folder / "libnvidia-ml.so.1"
+    subprocess.run(["rustc", "--edition", "2024", "--crate-type", "cdylib", "-O", ROOT / "tests/nvml/lib.rs", "-o", made], check=True)
+    return made
 
 
-class Driver:
-    """As a context: a library that the sensor takes; `plays` changes what it says, also while it is asked."""
+class Library:
+    """The stand-in in a folder of its own, with what it plays."""
 
-    def __init__(self, *lines: str):
-        # Not pytest's own folder, which is closed to the sensor's user.
-        self._folder = tempfile.TemporaryDirectory(prefix="comfy-guard-nvml-")
-        Path(self._folder.name).chmod(0o755)
-        self.file, self.script = (Path(self._folder.name, name) for name in ("libnvidia-ml.so.1", "script"))
-        self.file.write_bytes(_built())
+    def __init__(self, folder: Path, built: Path):
+        self.built, self.file, self.script = built, folder / "libnvidia-ml.so.1", folder / "script"
+        self.install()
+
+    def install(self) -> None:
+        shutil.copy(self.built, self.file)
         self.file.chmod(0o755)
-        self.plays(*lines)
 
     def plays(self, *lines: str) -> None:
         # Written over, not replaced: the library holds the file open.
         with open(self.script, "r+" if self.script.exists() else "w") as file:
-            file.write("\n".join(lines).ljust(200) + "\n")
+            file.write("\n".join(lines).ljust(ROOM) + "\n")
 
-    @property
-    def config(self) -> dict:
-        return {"gpu": {"library": str(self.file)}}
 
-    def __enter__(self) -> "Driver":
-        return self
+def start(fresh, library: Library, *lines: str, device=CUDA, arguments=(), config=None, **more):
+    """A guard whose driver plays `lines` and whose ComfyUI computes on `device`; without one on the CPU, as told by `arguments` or not."""
+    library.plays(*lines)
+    told = ["--device", json.dumps(device), *arguments] if device else [*arguments]
+    laid = {"gpu": {"library": str(library.file)}, **(config or {})}
+    return fresh(config=laid, comfyui_arguments=told, wait="answers", **more)
 
-    def __exit__(self, *_) -> None:
-        self._folder.cleanup()
+
+def health(guard, key=True):
+    return guard.get("/health", key=key)
+
+
+def gpu_detail(guard) -> dict:
+    return health(guard).json()["detail"]["gpu"]
+
+
+def becomes(guard, word: str, within: float = 5.0) -> None:
+    until(lambda: health(guard).json()["status"] == word, within, f"/health says {word}")

@@ -21,7 +21,7 @@ fn uncommented(except: &[&str]) -> String {
 #[test]
 fn the_template_says_the_defaults() {
     let defaults = Desk::with(LEAST).config();
-    let without_default = ["certificate", "private_key", "external", "memory", "cpus", "library"];
+    let without_default = ["certificate", "private_key", "external", "memory", "cpus", "library", "required", "hot"];
     assert_eq!(Desk::with(uncommented(&without_default)).config(), defaults);
     assert!(Desk::with(uncommented(&["external"])).config().tls.identity.is_some());
     assert_eq!(Desk::with(TEMPLATE).config(), defaults);

@@ -9,7 +9,6 @@ use hyper::body::Incoming;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::guard_document;
 use crate::gateway::admit::{Admitted, Session, admit, cross_site, host_of};
 use crate::gateway::answer::{self, Body, Own, json_body};
 use crate::gateway::auth::cookie::expired_cookie;
@@ -18,7 +17,7 @@ use crate::gateway::auth::forgery::{Forgery, anti_forgery_token, login_origin, s
 use crate::gateway::connection::Guest;
 use crate::gateway::pages;
 use crate::gateway::proxy::headers::client_address;
-use crate::gateway::serve;
+use crate::gateway::{seen, serve};
 use crate::wire::message::{FromGateway, GatewaySettings, ProcessState};
 
 /// Between two restarts that guests ask for: ComfyUI is stopped by a ladder and loads for seconds at the least.
@@ -56,7 +55,7 @@ pub(crate) async fn answer(
             None => render(settings, &request),
         },
         (GuardPage::Page, _) => render(settings, &request),
-        (GuardPage::Status, _) => document(&guard_document::status(shared, settings)),
+        (GuardPage::Status, _) => document(&seen::status(shared)),
         (GuardPage::History, _) => document(&*shared.history()),
         (GuardPage::Restart | GuardPage::SignOutEverywhere, _) => match may_act(guest, settings, &request, &who) {
             Err(refusal) => refusal.respond(),

@@ -3,31 +3,18 @@
 use std::time::SystemTime;
 
 use http::StatusCode;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::gpu::{self, Trouble};
+use crate::condition::{gpu, service};
+use crate::telemetry::{self, status};
+use crate::wire::condition::Name;
 use crate::wire::gpu::{Gpu, GpuReading};
 use crate::wire::message::{Answering, GpuWish, KeyState, ProcessState};
-
-/// A device as ComfyUI's `/system_stats` names it. Sizes in bytes.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub(crate) struct Device {
-    /// The name, e.g. `cuda:0 NVIDIA H100`.
-    pub(crate) name: String,
-    /// `cuda`, `cpu`, `mps`.
-    #[serde(rename = "type")]
-    pub(crate) kind: String,
-    /// All of its memory.
-    #[serde(default)]
-    pub(crate) vram_total: u64,
-    /// What is free of it.
-    #[serde(default)]
-    pub(crate) vram_free: u64,
-}
+use crate::wire::overview::{Device, Overview};
 
 /// All that is known of ComfyUI.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Health {
     /// What the supervisor says of its process.
     pub(crate) process: ProcessState,
@@ -37,47 +24,19 @@ pub(crate) struct Health {
     pub(crate) remaining: u64,
     /// Its device, once it has told.
     pub(crate) device: Option<Device>,
+    /// What it calls itself, once it has told.
+    pub(crate) version: Option<String>,
     /// What the sensor says.
     pub(crate) gpu: GpuReading,
     /// Which GPU ComfyUI was given.
     pub(crate) wish: GpuWish,
-    /// When the certificate ends.
-    pub(crate) certificate_ends: SystemTime,
-}
-
-/// The word in `status`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Status {
-    /// Guests are served.
-    Ok,
-    /// ComfyUI is loading.
-    Starting,
-    /// ComfyUI ended and is being started again, or restarts itself.
-    Restarting,
-    /// ComfyUI was given up.
-    Failed,
-    /// Something listens and does not answer.
-    Unresponsive,
-    /// The external ComfyUI is not there.
-    Unreachable,
-    /// There is no key: nobody is let in.
-    NoKey,
-    /// The guard is ending.
-    Stopping,
-    /// ComfyUI's GPU fell off the bus.
-    GpuLost,
-    /// The driver's library and its kernel part differ: nothing computes until a reboot.
-    GpuDriverMismatch,
-    /// There is a GPU, and ComfyUI computes without it.
-    GpuUnavailable,
-    /// The driver does not answer.
-    NvmlHung,
+    /// What else the supervisor knows.
+    pub(crate) overview: Overview,
 }
 
 #[derive(Serialize)]
 struct Guide<'a> {
-    status: Status,
+    status: &'static str,
     queue: Queue,
     device: Named<'a>,
     vram: Vram,
@@ -106,47 +65,29 @@ struct Vram {
 
 impl Health {
     /// Nothing has been asked yet.
-    pub(crate) fn new(process: ProcessState, gpu: GpuReading, wish: GpuWish, certificate_ends: SystemTime) -> Self {
-        Self { process, answering: Answering::Unknown, remaining: 0, device: None, gpu, wish, certificate_ends }
+    pub(crate) fn new(process: ProcessState, gpu: GpuReading, wish: GpuWish, overview: Overview) -> Self {
+        let answering = Answering::Unknown;
+        Self { process, answering, remaining: 0, device: None, version: None, gpu, wish, overview }
     }
 
-    /// The one word. `open`: no key is needed.
-    pub(crate) fn status(&self, key: KeyState, open: bool) -> Status {
-        if key == KeyState::Missing && !open {
-            return Status::NoKey;
-        }
-        if self.process == ProcessState::Stopping {
-            return Status::Stopping;
-        }
-        // The cause before what it does to ComfyUI, which may end of it again and again.
-        match gpu::trouble(&self.gpu, self.device.as_ref(), &self.wish) {
-            Some(Trouble::Lost) => return Status::GpuLost,
-            Some(Trouble::Mismatch) => return Status::GpuDriverMismatch,
-            Some(Trouble::Hung) => return Status::NvmlHung,
-            Some(Trouble::Unused) => return Status::GpuUnavailable,
-            None => {}
-        }
-        match (&self.process, self.answering) {
-            (ProcessState::Stopping, _) => Status::Stopping,
-            (ProcessState::Failed { .. }, _) => Status::Failed,
-            (ProcessState::Restarting, _) => Status::Restarting,
-            (ProcessState::Running | ProcessState::External, Answering::Yes) => Status::Ok,
-            (ProcessState::Starting, _) => Status::Starting,
-            (ProcessState::External, Answering::Unknown) => Status::Starting,
-            (ProcessState::External, Answering::Refused) => Status::Unreachable,
-            (ProcessState::Running, Answering::Refused | Answering::Unknown) => Status::Restarting,
-            (_, Answering::Silent) => Status::Unresponsive,
-        }
+    /// What closes the service; none: guests are served. `open`: no key is needed.
+    ///
+    /// How ComfyUI serves the gateway sees for itself, and sooner than the supervisor can tell it; the rest is the supervisor's word.
+    pub(crate) fn closed_by(&self, key: KeyState, open: bool) -> Option<Name> {
+        let no_key = (key == KeyState::Missing && !open).then_some(Name::NoKey);
+        let told = self.overview.conditions.iter().filter(|condition| !is_seen_here(condition.name));
+        let told = told.map(|condition| condition.name).filter(|name| !name.serves()).min();
+        [no_key, service(&self.process, self.answering), told].into_iter().flatten().min()
     }
 
     /// Status code and body. `detailed`: for a guest with a right key.
     pub(crate) fn render(&self, key: KeyState, open: bool, detailed: bool) -> (StatusCode, String) {
-        let status = self.status(key, open);
-        let code = if status == Status::Ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        let closed = self.closed_by(key, open);
+        let code = if closed.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         // One worker: of what is left, one prompt runs at most.
         let running = self.remaining.min(1);
         let body = Guide {
-            status,
+            status: closed.map_or("ok", Name::word),
             queue: Queue { pending: self.remaining - running, running },
             device: self.named(),
             vram: self.vram(),
@@ -166,7 +107,8 @@ impl Health {
 
     /// The driver's figures where it is asked; ComfyUI's own are some seconds old.
     fn vram(&self) -> Vram {
-        match (self.own_gpu().and_then(|gpu| gpu.memory), &self.device) {
+        let memory = self.own_gpu().and_then(|gpu| gpu::memory(gpu, self.device.as_ref(), &self.wish));
+        match (memory, &self.device) {
             (Some(memory), _) => Vram { total: memory.total, free: memory.free },
             (None, Some(device)) => Vram { total: device.vram_total, free: device.vram_free },
             (None, None) => Vram { total: 0, free: 0 },
@@ -185,23 +127,31 @@ impl Health {
             ProcessState::Failed { why } => Some(why),
             _ => None,
         };
-        let ends = self.certificate_ends.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
         json!({
             "guard": env!("CARGO_PKG_VERSION"),
-            "gpu": gpu::detail(&self.gpu),
-            "certificate_ends": ends,
+            "conditions": status::held(&self.overview.conditions),
+            "gpu": telemetry::gpu::detail(&self.gpu, SystemTime::now()),
+            "certificate_ends": self.overview.guard.certificate_ends.map(|ends| status::seconds(ends) as u64),
             "failure": why,
         })
     }
+}
+
+/// What the gateway judges from what it sees itself.
+fn is_seen_here(name: Name) -> bool {
+    use Name::{Failed, NoKey, Restarting, Starting, Stopping, Unreachable, Unresponsive};
+    matches!(name, NoKey | Stopping | Failed | Unresponsive | Unreachable | Restarting | Starting)
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::wire::condition::Condition;
+    use std::time::SystemTime;
 
     fn health(process: ProcessState, answering: Answering) -> Health {
-        Health { answering, ..Health::new(process, GpuReading::Unknown, GpuWish::default(), SystemTime::UNIX_EPOCH) }
+        Health { answering, ..Health::new(process, GpuReading::Unknown, GpuWish::default(), Overview::default()) }
     }
 
     #[test]
@@ -243,8 +193,20 @@ mod tests {
     #[test]
     fn without_a_key_nothing_is_ok_unless_none_is_needed() {
         let health = health(ProcessState::Running, Answering::Yes);
-        assert_eq!(health.status(KeyState::Missing, false), Status::NoKey);
-        assert_eq!(health.status(KeyState::Missing, true), Status::Ok);
+        assert_eq!(health.closed_by(KeyState::Missing, false), Some(Name::NoKey));
+        assert_eq!(health.closed_by(KeyState::Missing, true), None);
+    }
+
+    #[test]
+    fn what_the_supervisor_says_of_the_gpu_closes_and_what_it_says_of_comfyui_is_seen_here() {
+        let told = |name| {
+            let mut health = health(ProcessState::Running, Answering::Yes);
+            health.overview.conditions = vec![Condition { name, since: SystemTime::UNIX_EPOCH, cause: String::new() }];
+            health.closed_by(KeyState::Set, false)
+        };
+        assert_eq!(told(Name::GpuLost), Some(Name::GpuLost));
+        assert_eq!(told(Name::GpuHot), None, "served all the same");
+        assert_eq!(told(Name::Starting), None, "told before it was seen to answer");
     }
 
     #[test]

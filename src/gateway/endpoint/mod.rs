@@ -1,8 +1,6 @@
 //! What the gateway answers itself.
 
-mod gpu;
 pub(crate) mod guard;
-mod guard_document;
 pub(crate) mod guard_history;
 pub(crate) mod health;
 pub(crate) mod login;

@@ -3,7 +3,7 @@
 use http::StatusCode;
 
 use crate::gateway::answer::Own;
-use crate::gateway::endpoint::health::Status;
+use crate::wire::condition::Name;
 
 /// How an exchange with ComfyUI failed, before the head of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,8 +33,8 @@ impl Failure {
         }
     }
 
-    /// What the guest is told. `status`: how ComfyUI is.
-    pub(crate) fn answer(self, status: Status) -> Own {
+    /// What the guest is told. `closed`: by what the service is closed, as far as is known.
+    pub(crate) fn answer(self, closed: Option<Name>) -> Own {
         let own = |code: StatusCode, error, message: &str, retry_after| Own {
             status: code,
             error,
@@ -42,23 +42,23 @@ impl Failure {
             retry_after,
         };
         let unavailable = StatusCode::SERVICE_UNAVAILABLE;
-        match (self, status) {
-            (Self::Refused, Status::Starting) => own(
+        match (self, closed) {
+            (Self::Refused, Some(Name::Starting)) => own(
                 unavailable,
                 "starting",
                 "ComfyUI is starting. This takes from ten seconds to some minutes.",
                 Some(2),
             ),
-            (Self::Refused, Status::Failed) => own(
+            (Self::Refused, Some(Name::Failed)) => own(
                 unavailable,
                 "failed",
                 "ComfyUI ended too often and was given up. The log of the guard says why (journalctl -u comfy-guard).",
                 Some(30),
             ),
-            (Self::Refused, Status::Unreachable) => {
+            (Self::Refused, Some(Name::Unreachable)) => {
                 own(unavailable, "unreachable", "The ComfyUI that is guarded does not run.", Some(10))
             }
-            (Self::Refused, Status::Stopping) => own(unavailable, "stopping", "The guard is ending.", Some(10)),
+            (Self::Refused, Some(Name::Stopping)) => own(unavailable, "stopping", "The guard is ending.", Some(10)),
             (Self::Refused, _) => own(unavailable, "restarting", "ComfyUI is restarting.", Some(2)),
             (Self::NoConnection, _) => {
                 own(StatusCode::GATEWAY_TIMEOUT, "unresponsive", "ComfyUI takes no connections at present.", Some(5))
@@ -80,22 +80,13 @@ impl Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::condition::TABLE;
 
     #[test]
     fn every_failure_has_an_answer_that_is_no_success() {
-        let statuses = [
-            Status::Ok,
-            Status::Starting,
-            Status::Restarting,
-            Status::Failed,
-            Status::Unresponsive,
-            Status::Unreachable,
-            Status::NoKey,
-            Status::Stopping,
-        ];
         for failure in [Failure::Refused, Failure::NoConnection, Failure::Ended, Failure::NotHttp, Failure::GuestGone] {
-            for status in statuses {
-                let answer = failure.answer(status);
+            for closed in TABLE.iter().map(|row| Some(row.0)).chain([None]) {
+                let answer = failure.answer(closed);
                 assert!(answer.status.is_client_error() || answer.status.is_server_error());
                 assert!(!answer.message.is_empty());
             }
@@ -104,9 +95,9 @@ mod tests {
 
     #[test]
     fn a_comfyui_that_is_not_there_yet_is_worth_another_try() {
-        assert_eq!(Failure::Refused.answer(Status::Starting).status, StatusCode::SERVICE_UNAVAILABLE);
-        assert!(Failure::Refused.answer(Status::Restarting).retry_after.is_some());
-        assert_eq!(Failure::Ended.answer(Status::Ok).status, StatusCode::BAD_GATEWAY);
-        assert_eq!(Failure::NoConnection.answer(Status::Ok).status, StatusCode::GATEWAY_TIMEOUT);
+        assert_eq!(Failure::Refused.answer(Some(Name::Starting)).status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(Failure::Refused.answer(Some(Name::Restarting)).retry_after.is_some());
+        assert_eq!(Failure::Ended.answer(None).status, StatusCode::BAD_GATEWAY);
+        assert_eq!(Failure::NoConnection.answer(None).status, StatusCode::GATEWAY_TIMEOUT);
     }
 }

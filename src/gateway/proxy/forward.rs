@@ -82,7 +82,7 @@ pub(crate) async fn hand_on(
 fn refused(guest: &Guest, settings: &GatewaySettings, failure: Failure) -> Own {
     let shared = &guest.worker.shared;
     let key = shared.key.borrow().state;
-    failure.answer(shared.health.borrow().status(key, !settings.auth.enabled))
+    failure.answer(shared.health.borrow().closed_by(key, !settings.auth.enabled))
 }
 
 /// The head as ComfyUI is to see it.

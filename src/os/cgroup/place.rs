@@ -98,6 +98,18 @@ fn own_group(cgroup: &str, mountinfo: &str) -> Result<PathBuf, NoGroup> {
     }
 }
 
+/// Where the hierarchy of version 2 is mounted.
+pub(super) fn hierarchy() -> Option<PathBuf> {
+    mounted(&fs::read_to_string("/proc/self/mountinfo").ok()?)
+}
+
+fn mounted(mountinfo: &str) -> Option<PathBuf> {
+    mountinfo.lines().find_map(|line| {
+        let (fields, kind) = line.split_once(" - ")?;
+        kind.starts_with("cgroup2 ").then(|| fields.split(' ').nth(4).map(PathBuf::from))?
+    })
+}
+
 /// The processes that are in this group itself, not in one below it.
 pub(super) fn members(path: &Path) -> io::Result<Vec<u32>> {
     let text = fs::read_to_string(path.join("cgroup.procs"))?;
@@ -143,6 +155,12 @@ mod tests {
             assert_eq!(own_group(cgroup, mountinfo).ok().as_deref(), expected.map(Path::new), "{cgroup}");
         }
         assert!(matches!(own_group("0::/\n", MODERN), Err(NoGroup::Root)));
+    }
+
+    #[test]
+    fn the_hierarchy_is_found() {
+        assert_eq!(mounted(HYBRID).as_deref(), Some(Path::new("/sys/fs/cgroup/unified")));
+        assert_eq!(mounted("25 1 8:1 / / rw - ext4 /dev/sda1 rw\n"), None);
     }
 
     #[test]
