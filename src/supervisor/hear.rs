@@ -1,11 +1,13 @@
 //! What the roles say, once the permit table has let it through, and the ends of children.
 
+use std::net::IpAddr;
 use std::process::ExitStatus;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::Supervisor;
+use super::comfyui::RestartRefused;
 use super::event::Question;
 use crate::os::process::{self, Pid};
 use crate::telemetry::output::{relay_gateway, relay_sensor};
@@ -42,6 +44,8 @@ impl Supervisor {
             FromGateway::OpenSession { ticket, key, login } => self.log_in(ticket, key, login),
             FromGateway::JudgeSession { ticket, digest } => self.judge_session(ticket, &digest),
             FromGateway::EndSession { digest } => self.end_session(&digest),
+            FromGateway::Restart { peer } => self.restart_comfyui(peer),
+            FromGateway::EndEverySession { peer } => self.end_every_session(peer),
             FromGateway::Observed(answering) => {
                 // Somebody else's ComfyUI that is there again was started again.
                 if self.comfyui.is_none() && answering == Answering::Yes && self.answering == Answering::Refused {
@@ -59,6 +63,18 @@ impl Supervisor {
                 }
             }
             FromGateway::Drained => self.drained = true,
+        }
+    }
+
+    /// A guest wants ComfyUI started anew.
+    fn restart_comfyui(&mut self, peer: IpAddr) {
+        let asked = match &mut self.comfyui {
+            Some(comfyui) => comfyui.restart(Instant::now()),
+            None => Err(RestartRefused::External),
+        };
+        match asked {
+            Ok(what) => tracing::warn!(%peer, "a guest restarts ComfyUI: {what}"),
+            Err(refused) => tracing::warn!(%peer, "a guest wanted ComfyUI restarted: {refused}"),
         }
     }
 
