@@ -75,6 +75,7 @@ fn exit_of(error: &StartError) -> Exit {
         | StartError::Listen { .. }
         | StartError::PassedSockets(_)
         | StartError::System { .. } => Exit::System,
+        StartError::StateInUse { .. } => Exit::Unavailable,
         StartError::SocketName(_) => Exit::Config,
         StartError::State { .. } => Exit::CannotCreate,
         StartError::Identity(_) | StartError::Authority(_) | StartError::Key(_) => Exit::Data,

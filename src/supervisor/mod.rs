@@ -4,10 +4,12 @@
 //! `backoff`, `ladder` and `report`, which know neither clock nor process.
 
 mod answers;
+mod asked;
 mod backoff;
 mod cage;
 mod comfyui;
 mod conditions;
+mod control;
 mod environment;
 mod event;
 mod foreign;
@@ -46,6 +48,7 @@ use crate::wire::permit::Role;
 use answers::Answers;
 use comfyui::Comfyui;
 use conditions::Conditions;
+use control::Control;
 use event::Event;
 use foreign::Strangers;
 use roles::RoleProcess;
@@ -98,6 +101,11 @@ pub(crate) fn run(orders: Orders) -> Result<(), StartError> {
         .map_err(|source| StartError::System { step: "start the reactor", source })?;
     runtime.block_on(async {
         let (sender, events) = mpsc::channel(256);
+        let mut started = started;
+        started
+            .control
+            .serve(&sender)
+            .map_err(|source| StartError::System { step: "serve the control socket", source })?;
         signals::listen(&sender).map_err(|source| StartError::System { step: "listen to signals", source })?;
         Supervisor::new(orders, started, sender).work(events).await;
         Ok(())
@@ -107,6 +115,8 @@ pub(crate) fn run(orders: Orders) -> Result<(), StartError> {
 /// All state of the guard.
 struct Supervisor {
     orders: Orders,
+    /// Gone with the supervisor.
+    _control: Control,
     sockets: Vec<std::os::fd::OwnedFd>,
     https_sockets: usize,
     addresses: Vec<String>,
@@ -183,6 +193,7 @@ impl Supervisor {
             answers: Answers::new(events.clone()),
             gateway: RoleProcess::new(Role::Gateway, started.users.network.clone()),
             sensor: RoleProcess::new(Role::Sensor, started.users.network.clone()),
+            _control: started.control,
             sockets: started.sockets,
             https_sockets: started.https_sockets,
             users: started.users,
@@ -316,6 +327,7 @@ impl Supervisor {
             Event::Breach { role, generation, breach } => self.end_breaker(role, generation, &breach),
             Event::Died { pid, status } => self.bury(pid, status),
             Event::Judged { generation, question, verdict } => self.answer(generation, question, verdict),
+            Event::Asked { request, reply } => self.asked(request, reply),
             Event::Reload => self.reload(),
             Event::Stop => self.stop(),
         }

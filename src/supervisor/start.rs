@@ -24,6 +24,7 @@ use crate::sandbox::{self, Confinement, SandboxError};
 use crate::wire::message::TlsIdentity;
 
 use super::cage;
+use super::control::Control;
 
 /// Where the key comes from.
 #[derive(Debug)]
@@ -82,6 +83,14 @@ pub(crate) enum StartError {
         /// The kernel's answer.
         source: io::Error,
     },
+    /// Two guards would end each other's sessions and answer each other's commands.
+    #[error(
+        "another comfy-guard uses the state directory {}; end it (`systemctl stop comfy-guard`), or give this one a state.directory of its own", path.display()
+    )]
+    StateInUse {
+        /// Which.
+        path: PathBuf,
+    },
     /// The certificate cannot be used.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -139,6 +148,8 @@ pub(crate) struct Started {
     pub(crate) group: Option<Group>,
     /// What holds the supervisor itself.
     pub(crate) confinement: Confinement,
+    /// The state directory, claimed, with the socket for commands.
+    pub(crate) control: Control,
 }
 
 /// Carries the start-up out. Call before any thread exists.
@@ -165,6 +176,7 @@ pub(crate) fn prepare(config: &Config, source: &KeySource) -> Result<Started, St
         privilege::become_user(account.uid.0, account.gid.0)?;
     }
     let confinement = sandbox::supervisor::close()?;
+    let control = Control::claim(&config.state.directory)?;
     let names = host_names(&config.tls.names);
     let identity = match configured {
         Some(identity) => identity,
@@ -172,7 +184,7 @@ pub(crate) fn prepare(config: &Config, source: &KeySource) -> Result<Started, St
     };
     let https_sockets = https.len();
     let sockets = https.into_iter().chain(redirect).collect();
-    Ok(Started { sockets, https_sockets, users, key, identity, names, group, confinement })
+    Ok(Started { sockets, https_sockets, users, key, identity, names, group, confinement, control })
 }
 
 /// The sockets from the service manager where there are any of that name, else the configured addresses.
