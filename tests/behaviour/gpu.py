@@ -143,6 +143,20 @@ def test_a_library_that_comes_later_is_found_without_a_restart(guarded, library)
     assert "ended" not in guard.log()[mark:], "a sensor that makes room for another has not died"
 
 
+# A /dev of its own, as the package's unit and containers make it, so that a node can come without anybody else seeing it.
+OWN_DEV = """mount -t tmpfs -o mode=755 tmpfs /mnt && cp -a /dev/null /dev/zero /dev/full /dev/random /dev/urandom /dev/fd /dev/std* /mnt &&
+    mkdir -m 1777 /mnt/shm && mount --move /mnt /dev && exec "$@" """
+
+
+def test_a_device_that_comes_later_is_found_by_another_sensor(guarded):
+    guard = guarded("gpus 1", launcher=["unshare", "--mount", "sh", "-c", OWN_DEV, "sh"])
+    becomes(guard, "ok", 30)
+    before, mark = guard.pids()["sensor"], len(guard.log())
+    Path(f"/proc/{guard.process.pid}/root/dev/nvidia0").touch()
+    until(lambda: guard.pids().get("sensor") not in (None, before) and gpu_detail(guard)["state"] == "read", 5, "another sensor, which reads")
+    assert "ended" not in guard.log()[mark:], "it made room and has not died"
+
+
 def test_a_driver_that_was_mended_is_found_without_a_restart_and_without_noise(guarded, library):
     guard = guarded("init 18")
     becomes(guard, "gpu_driver_mismatch", 30)
