@@ -1,14 +1,16 @@
 //! What all threads of the gateway look at: settings, certificate, key, and how ComfyUI is.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use http::HeaderValue;
 use tokio::sync::{mpsc, watch};
 
 use super::GatewayError;
+use super::endpoint::guard::Pace;
+use super::endpoint::guard_history::History;
 use super::endpoint::health::Health;
 use super::judge::Judge;
 use super::seen::Refusals;
@@ -43,6 +45,12 @@ pub(crate) struct Shared {
     pub(crate) key: watch::Sender<KeyEpoch>,
     /// How ComfyUI is.
     pub(crate) health: watch::Sender<Health>,
+    /// The last hour's figures.
+    history: Mutex<History>,
+    /// When guests last had ComfyUI restarted.
+    pub(crate) restarts: Pace,
+    /// What is told to the supervisor.
+    pub(crate) supervisor: mpsc::Sender<FromGateway>,
     /// Whether the gateway is ending.
     pub(crate) draining: watch::Sender<bool>,
     /// What was refused lately.
@@ -61,17 +69,25 @@ impl Shared {
             tls: ArcSwap::new(Arc::new(tls::server_config(&setup.identity)?)),
             upstream_host: host.unwrap_or(HeaderValue::from_static("127.0.0.1")),
             upstream: setup.upstream,
+            supervisor: questions.clone(),
             sessions: Sessions::new(questions.clone()),
             judge: Judge::new(questions)
                 .map_err(|source| GatewayError::System { step: "read random bytes", source })?,
             key: watch::Sender::new(KeyEpoch { number: 0, state: setup.key }),
             health: watch::Sender::new(Health::new(setup.comfyui, setup.gpu, setup.wish, setup.overview)),
+            history: Mutex::new(History::new()),
+            restarts: Pace::default(),
             draining: watch::Sender::new(false),
             refusals: Refusals::default(),
             connections: AtomicUsize::new(0),
             anonymous_sockets: AtomicUsize::new(0),
             settings: ArcSwap::from_pointee(setup.settings),
         })
+    }
+
+    /// The last hour's figures, to be held for a moment only.
+    pub(crate) fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Serves new connections with another certificate; one that cannot be used leaves the old one in force.
