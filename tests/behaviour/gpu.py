@@ -36,10 +36,13 @@ def test_health_has_the_drivers_figures_of_comfyuis_gpu(guarded):
     assert "detail" not in health(guard, key=False).json()
 
 
-def test_the_gpu_is_the_one_that_cuda_visible_devices_names(guarded):
-    guard = guarded("gpus 2", f"memory 0 {80 * GIB} 0", f"memory 1 {40 * GIB} 0", config={"comfyui": {"environment": {"CUDA_VISIBLE_DEVICES": "GPU-00000001"}}})
+@pytest.mark.parametrize(("visible", "total"), [("1", 40), ("1,0", 40), ("GPU-00000001", 40), ("MIG-00000000-0002", 10), ("MIG-00000000-0002-2222-3333-444455556666", 10)])
+def test_the_gpu_is_the_one_that_cuda_visible_devices_names(guarded, visible, total):
+    plays = ["gpus 2", f"memory 0 {70 * GIB} 0", f"memory 1 {40 * GIB} 0", *(["mig 0 2"] if "MIG" in visible else [])]
+    guard = guarded(*plays, config={"comfyui": {"environment": {"CUDA_VISIBLE_DEVICES": visible}}})
     becomes(guard, "ok", 30)
-    until(lambda: health(guard).json()["vram"]["total"] == 40 * GIB, 5, "the second GPU's memory")
+    until(lambda: health(guard).json()["vram"] == {"total": total * GIB, "free": total * GIB}, 5, "the memory of the one that is meant")
+    assert len(gpu_detail(guard)["gpus"]) == 2, "all are listed"
 
 
 def test_every_figure_has_its_unit(guarded):
