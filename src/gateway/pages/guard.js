@@ -76,8 +76,10 @@
       for (const [label, text] of [[says.cause, one.cause], [says.cure, one.cure]]) {
         if (!text) continue;
         const line = made('p', `${label}: `);
-        const words = made('span', plain(text));
+        const words = made('span', '');
         words.lang = 'en';
+        // A command stands between backquotes.
+        words.append(...plain(text).split('`').map((part, order) => (order % 2 ? made('code', part) : part)));
         line.append(words);
         item.append(line);
       }
