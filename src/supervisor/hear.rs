@@ -7,7 +7,6 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Supervisor;
-use super::comfyui::RestartRefused;
 use super::event::Question;
 use crate::os::process::{self, Pid};
 use crate::telemetry::output::{relay_gateway, relay_sensor};
@@ -44,7 +43,7 @@ impl Supervisor {
             FromGateway::OpenSession { ticket, key, login } => self.log_in(ticket, key, login),
             FromGateway::JudgeSession { ticket, digest } => self.judge_session(ticket, &digest),
             FromGateway::EndSession { digest } => self.end_session(&digest),
-            FromGateway::Restart { peer } => self.restart_comfyui(peer),
+            FromGateway::Restart { peer } => self.restart_for(peer),
             FromGateway::EndEverySession { peer } => self.end_every_session(peer),
             FromGateway::Observed(answering) => {
                 // Somebody else's ComfyUI that is there again was started again.
@@ -66,15 +65,11 @@ impl Supervisor {
         }
     }
 
-    /// A guest wants ComfyUI started anew.
-    fn restart_comfyui(&mut self, peer: IpAddr) {
-        let asked = match &mut self.comfyui {
-            Some(comfyui) => comfyui.restart(Instant::now()),
-            None => Err(RestartRefused::External),
-        };
-        match asked {
-            Ok(what) => tracing::warn!(%peer, "a guest restarts ComfyUI: {what}"),
-            Err(refused) => tracing::warn!(%peer, "a guest wanted ComfyUI restarted: {refused}"),
+    /// A guest wants ComfyUI restarted; the gateway has seen to it that he may.
+    fn restart_for(&mut self, peer: IpAddr) {
+        match self.restart_comfyui() {
+            Ok(_) => tracing::warn!(%peer, "a guest restarts ComfyUI; its jobs are lost"),
+            Err(why) => tracing::warn!(%peer, "a guest wants ComfyUI restarted: {why}"),
         }
     }
 
