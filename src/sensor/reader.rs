@@ -20,6 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const ROUND: Duration = Duration::from_millis(500);
 /// Pause before devices that can be heard are looked for again, where there is none.
 const DEAF: Duration = Duration::from_secs(5);
+/// The same while one that could be heard cannot: a device that was lost and is back has to be listened to anew.
+const FEWER: Duration = Duration::from_secs(30);
 
 /// What the thread is doing.
 pub(super) struct Reader {
@@ -108,6 +110,7 @@ fn hear_events(driver: &Arc<Driver>) -> Arc<Heard> {
 
 #[allow(clippy::disallowed_methods, reason = "this thread serves nobody: it waits for the driver's events")]
 fn listen(driver: &Driver, heard: &Heard) {
+    let mut most = 0;
     loop {
         let listeners = driver.listeners();
         let Some(patience) = u32::try_from(listeners.len()).ok().and_then(|count| ROUND.checked_div(count)) else {
@@ -117,13 +120,18 @@ fn listen(driver: &Driver, heard: &Heard) {
         for listener in &listeners {
             heard.listening(listener.index);
         }
-        loop {
+        most = most.max(listeners.len());
+        let (began, mut fewer) = (Instant::now(), listeners.len() < most);
+        while !fewer || began.elapsed() < FEWER {
             for listener in &listeners {
                 match listener.hear(patience) {
                     Ok(Some(xid)) => heard.note(listener.index, xid, SystemTime::now()),
                     Ok(None) => {}
-                    // It answers at once, and would keep a processor busy.
-                    Err(_) => std::thread::sleep(patience),
+                    Err(_) => {
+                        fewer = true;
+                        // It answers at once, and would keep a processor busy.
+                        std::thread::sleep(patience);
+                    }
                 }
             }
         }

@@ -10,6 +10,7 @@ use serde::Serialize;
 use tokio::time::MissedTickBehavior;
 
 use crate::gateway::shared::Shared;
+use crate::telemetry::status::seconds;
 use crate::wire::gpu::{Gpu, GpuReading};
 use crate::wire::message::Answering;
 
@@ -91,11 +92,6 @@ fn of_gpu(gpu: &Gpu) -> GpuPoint {
         utilisation_percent: gpu.utilisation,
         temperature_celsius: gpu.temperature,
     }
-}
-
-/// To the millisecond.
-fn seconds(time: SystemTime) -> f64 {
-    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |since| since.as_millis() as f64 / 1000.0)
 }
 
 impl History {
