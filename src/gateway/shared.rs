@@ -14,6 +14,7 @@ use super::judge::Judge;
 use super::seen::Refusals;
 use super::sessions::Sessions;
 use super::tls;
+use crate::telemetry::metrics::Metrics;
 use crate::wire::message::{FromGateway, GatewaySettings, GatewaySetup, KeyState, TlsIdentity};
 
 /// The key in force: `number` grows with every change, and what was let in under a smaller one has to go.
@@ -45,6 +46,8 @@ pub(crate) struct Shared {
     pub(crate) health: watch::Sender<Health>,
     /// Whether the gateway is ending.
     pub(crate) draining: watch::Sender<bool>,
+    /// What is counted for `/metrics`.
+    pub(crate) metrics: Metrics,
     /// What was refused lately.
     pub(crate) refusals: Refusals,
     /// Connections that are open.
@@ -67,6 +70,7 @@ impl Shared {
             key: watch::Sender::new(KeyEpoch { number: 0, state: setup.key }),
             health: watch::Sender::new(Health::new(setup.comfyui, setup.gpu, setup.wish, setup.overview)),
             draining: watch::Sender::new(false),
+            metrics: Metrics::new(),
             refusals: Refusals::default(),
             connections: AtomicUsize::new(0),
             anonymous_sockets: AtomicUsize::new(0),

@@ -26,7 +26,7 @@ mod start;
 mod tail;
 mod watch;
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::mpsc;
@@ -37,6 +37,7 @@ use crate::config::{Comfyui as ComfyuiSettings, Config, Findings};
 use crate::credential::names::Names;
 use crate::credential::phc::Phc;
 use crate::os::descriptors;
+use crate::os::local_socket;
 use crate::os::process::{self, Pid};
 use crate::os::systemd::Systemd;
 use crate::wire::gpu::GpuReading;
@@ -50,7 +51,7 @@ use event::Event;
 use foreign::Strangers;
 use roles::RoleProcess;
 use setup::gpu_wish;
-use start::{Started, Users};
+use start::{Sockets, Started, Users};
 use watch::Watch;
 
 use crate::credential::session_store::SessionStore;
@@ -107,8 +108,7 @@ pub(crate) fn run(orders: Orders) -> Result<(), StartError> {
 /// All state of the guard.
 struct Supervisor {
     orders: Orders,
-    sockets: Vec<std::os::fd::OwnedFd>,
-    https_sockets: usize,
+    sockets: Sockets,
     addresses: Vec<String>,
     users: Users,
     key: Option<Phc>,
@@ -182,7 +182,6 @@ impl Supervisor {
             gateway: RoleProcess::new(Role::Gateway, started.users.network.clone()),
             sensor: RoleProcess::new(Role::Sensor, started.users.network.clone()),
             sockets: started.sockets,
-            https_sockets: started.https_sockets,
             users: started.users,
             key: started.key,
             identity: started.identity,
@@ -235,7 +234,17 @@ impl Supervisor {
                 () = tokio::time::sleep_until(due) => {}
             }
         }
+        self.remove_sockets();
         tracing::info!("ended");
+    }
+
+    /// The names of sockets that were made here. One that stays is taken over by the next start.
+    fn remove_sockets(&self) {
+        for path in &self.sockets.made {
+            if let Err(error) = local_socket::remove(path) {
+                tracing::debug!(%error, path = %path.display(), "a socket's name stays");
+            }
+        }
     }
 
     /// Starts what is due to be started, and moves a stop on.
@@ -266,7 +275,10 @@ impl Supervisor {
         if self.gateway.due().is_some_and(|due| due <= now) {
             self.look_around();
             let setup = ToGateway::Setup(Box::new(self.gateway_setup()));
-            let started = self.gateway.start(setup, &self.sockets, &self.events, Event::Gateway);
+            let Sockets { https, redirect, metrics, .. } = &self.sockets;
+            let sockets: Vec<BorrowedFd<'_>> =
+                [https, redirect, metrics].into_iter().flatten().map(AsFd::as_fd).collect();
+            let started = self.gateway.start(setup, &sockets, &self.events, Event::Gateway);
             if let Err(error) = started {
                 tracing::error!("{error}");
                 self.gateway.start_failed(now);
@@ -372,7 +384,7 @@ fn check_pace(watchdog: Option<Duration>) -> Duration {
 }
 
 fn addresses(started: &Started) -> Vec<String> {
-    let https = started.sockets.iter().take(started.https_sockets);
+    let https = started.sockets.https.iter();
     let known = https.filter_map(|socket| descriptors::local_address(socket.as_fd()).ok());
     known.map(|address| format!("https://{address}")).collect()
 }

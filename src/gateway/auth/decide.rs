@@ -27,10 +27,11 @@ const OWN_PAGES: &[(&str, OwnPage, &str)] = &[
     ("/health", OwnPage::Health, "GET, HEAD"),
     (LOGIN_PAGE, OwnPage::Login, "GET, HEAD"),
     ("/auth_inject.js", OwnPage::Script, "GET, HEAD"),
+    ("/metrics", OwnPage::Metrics, "GET, HEAD"),
     ("/auth_session", OwnPage::Session, "GET, HEAD, POST, DELETE"),
 ];
 
-/// What the gateway answers itself, without a key.
+/// What the gateway answers itself; whether a key is needed, each says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OwnPage {
     /// `/health`. A credential is not needed; an invalid or wrong one is 401 all the same.
@@ -41,6 +42,8 @@ pub(crate) enum OwnPage {
     Script,
     /// Signing in and out.
     Session,
+    /// For Prometheus. Only for who has a right credential.
+    Metrics,
 }
 
 /// What a request's head says, borrowed from where it was parsed.

@@ -2,5 +2,6 @@
 
 pub(crate) mod health;
 pub(crate) mod login;
+pub(crate) mod metrics;
 pub(crate) mod session;
 pub(crate) mod socket;
