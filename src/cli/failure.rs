@@ -7,7 +7,7 @@ use std::process::ExitCode;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Exit {
-    /// The answer is no (`verify-key`): not an error.
+    /// The answer is no (`verify-key`, `status`, `doctor`): not an error.
     No = 1,
     /// EX_USAGE: the command line is wrong.
     Usage = 64,
@@ -44,6 +44,11 @@ impl Failure {
     /// A failure with this code and this message.
     pub(crate) fn new(exit: Exit, message: impl fmt::Display) -> Self {
         Self { exit, message: message.to_string() }
+    }
+
+    /// A failure that has been shown already: the code alone.
+    pub(crate) fn silent(exit: Exit) -> Self {
+        Self { exit, message: String::new() }
     }
 }
 

@@ -4,13 +4,18 @@
 mod ca;
 mod cage;
 mod check;
+mod control;
 mod documents;
 mod failure;
 mod key_input;
+mod logs;
+mod out;
+mod restart;
 mod run;
 mod sessions;
 mod set_key;
 mod settings;
+mod status;
 mod verify_key;
 
 use std::path::PathBuf;
@@ -46,6 +51,9 @@ enum Command {
     VerifyKey(verify_key::Args),
     /// Check the configuration and what it names; start nothing
     Check,
+    Status(status::Args),
+    Logs(logs::Args),
+    Restart(restart::Args),
     Ca(ca::Args),
     Sessions(sessions::Args),
     #[command(hide = true)]
@@ -72,6 +80,9 @@ pub fn main() -> ExitCode {
         Command::SetKey(args) => set_key::run(&global, &args),
         Command::VerifyKey(args) => verify_key::run(&global, &args),
         Command::Check => check::run(&global),
+        Command::Status(args) => status::run(&global, &args),
+        Command::Logs(args) => logs::run(&global, &args),
+        Command::Restart(args) => restart::run(&global, &args),
         Command::Ca(args) => ca::run(&global, &args),
         Command::Sessions(args) => sessions::run(&global, &args),
         Command::Documents(args) => documents::run(&args),
@@ -82,7 +93,9 @@ pub fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("comfy-guard: {}", failure.message);
+            if !failure.message.is_empty() {
+                eprintln!("comfy-guard: {}", failure.message);
+            }
             failure.exit.into()
         }
     }

@@ -76,6 +76,7 @@ fn exit_of(error: &StartError) -> Exit {
         | StartError::ListenLocally { .. }
         | StartError::PassedSockets(_)
         | StartError::System { .. } => Exit::System,
+        StartError::StateInUse { .. } => Exit::Unavailable,
         StartError::SocketName(_) | StartError::OpenMetrics(_) => Exit::Config,
         StartError::State { .. } => Exit::CannotCreate,
         StartError::Identity(_) | StartError::Authority(_) | StartError::Key(_) => Exit::Data,

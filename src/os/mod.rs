@@ -7,7 +7,7 @@ pub(crate) mod descriptors;
 pub(crate) mod files;
 pub(crate) mod landlock;
 pub(crate) mod limits;
-pub(crate) mod local_socket;
+pub(crate) mod local;
 pub(crate) mod lock;
 pub(crate) mod memory;
 pub(crate) mod packet;

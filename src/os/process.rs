@@ -1,11 +1,11 @@
 //! Processes: their ends, signals to them and to their groups, and what they leave behind.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, OsString};
 use std::fmt;
 use std::fs;
 use std::io::{self, Write};
-use std::os::unix::process::ExitStatusExt;
-use std::process::ExitStatus;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Command, ExitStatus};
 
 use nix::errno::Errno;
 use nix::sys::prctl;
@@ -86,6 +86,12 @@ pub(crate) fn give_up_precedence() -> io::Result<()> {
 /// Makes orphans of children come to this process instead of init, so that none is lost (`PR_SET_CHILD_SUBREAPER`).
 pub(crate) fn adopt_orphans() -> io::Result<()> {
     Ok(prctl::set_child_subreaper(true)?)
+}
+
+/// Becomes another program, which is looked for in `PATH`; the error, if it does not.
+#[allow(clippy::disallowed_methods, reason = "no child: a command hands its terminal on")]
+pub(crate) fn become_program(program: &str, arguments: &[OsString]) -> io::Error {
+    Command::new(program).args(arguments).exec()
 }
 
 /// Signals a child; one that has gone already is no error.

@@ -159,9 +159,44 @@ pub(crate) fn credential(name: &str) -> Option<PathBuf> {
     path.exists().then_some(path)
 }
 
+/// The system's unit that this process belongs to, by its cgroup; none: in none, or in one of a user's own service manager.
+pub(crate) fn own_unit() -> Option<String> {
+    unit_of(&std::fs::read_to_string("/proc/self/cgroup").ok()?)
+}
+
+fn unit_of(cgroups: &str) -> Option<String> {
+    let paths = cgroups.lines().filter_map(|line| line.splitn(3, ':').nth(2));
+    let mut units = paths.filter(|path| !path.contains("/user@")).flat_map(|path| path.split('/'));
+    units.find(|part| part.ends_with(".service")).map(ToOwned::to_owned)
+}
+
+/// Whether systemd is this machine's service manager (sd_booted(3)).
+pub(crate) fn manages_this_machine() -> bool {
+    std::path::Path::new("/run/systemd/system").is_dir()
+}
+
 /// Whether stderr is the journal (systemd.exec(5), `$JOURNAL_STREAM`), so that logging can go to it with fields.
 pub(crate) fn stderr_is_journal() -> bool {
     let Some(stream) = std::env::var("JOURNAL_STREAM").ok() else { return false };
     let Ok(facts) = nix::sys::stat::fstat(io::stderr()) else { return false };
     stream == format!("{}:{}", facts.st_dev, facts.st_ino)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_unit_is_the_one_of_the_cgroup() {
+        let table = [
+            ("0::/system.slice/comfy-guard.service/guard\n", Some("comfy-guard.service")),
+            ("12:pids:/\n1:name=systemd:/gpu.slice/comfy@2.service\n0::/\n", Some("comfy@2.service")),
+            ("0::/user.slice/user-1000.slice/user@1000.service/app.slice/guard.service\n", None),
+            ("0::/user.slice/user-0.slice/session-3.scope\n", None),
+            ("", None),
+        ];
+        for (cgroups, unit) in table {
+            assert_eq!(unit_of(cgroups).as_deref(), unit, "{cgroups}");
+        }
+    }
 }

@@ -31,11 +31,16 @@ pub(super) enum LibraryError {
     NotRoots { path: PathBuf, owner: String, mode: u32 },
 }
 
+/// Where the library is looked for.
+pub(super) fn candidates(configured: Option<&Path>) -> Vec<PathBuf> {
+    configured.map_or_else(|| PLACES.iter().map(PathBuf::from).collect(), |path| vec![path.to_owned()])
+}
+
 /// The library to load: the configured one, or the first of the usual places, with links followed to its end.
 pub(super) fn find(configured: Option<&Path>) -> Result<PathBuf, LibraryError> {
     let path = match configured {
         Some(path) => path.to_owned(),
-        None => PLACES.iter().map(PathBuf::from).find(|path| path.exists()).ok_or(LibraryError::Missing)?,
+        None => candidates(None).into_iter().find(|path| path.exists()).ok_or(LibraryError::Missing)?,
     };
     let unreadable = |source: io::Error| LibraryError::Unreadable { path: path.clone(), source };
     // The file itself is judged and loaded, not a link that can be turned meanwhile.

@@ -1,6 +1,8 @@
 //! PROCESS 3, the sensor: the only process that has the NVIDIA library in it, so that a driver that hangs or crashes
 //! takes neither the key nor a guest with it.
 
+mod events;
+mod late;
 mod library;
 mod nvml;
 mod reader;
@@ -17,6 +19,7 @@ use crate::telemetry::forward;
 use crate::wire::channel::{Channel, ChannelError};
 use crate::wire::gpu::GpuReading;
 use crate::wire::message::{FromSensor, ToSensor};
+use late::Outlook;
 use library::LibraryError;
 use reader::Reader;
 
@@ -40,7 +43,7 @@ pub(crate) enum SensorError {
     NoSetup,
 }
 
-/// Runs the sensor until the supervisor ends it or is gone.
+/// Runs the sensor until the supervisor ends it or is gone, or another one may see more than this: then it ends well, to be started anew.
 pub(crate) fn run() -> Result<(), SensorError> {
     process::name_self(c"guard-sensor").map_err(SensorError::Start)?;
     sandbox::sensor::begin()?;
@@ -50,6 +53,7 @@ pub(crate) fn run() -> Result<(), SensorError> {
         let channel = Channel::new(socket).map_err(SensorError::Start)?;
         let Some((ToSensor::Setup(setup), _)) = channel.receive().await? else { return Err(SensorError::NoSetup) };
         let mut lines = forward::install(setup.log.level);
+        let mut outlook = Outlook::new(library::candidates(setup.library.as_deref()));
         let (source, confinement) = open_confined(setup.library.as_deref())?;
         channel.send(&FromSensor::Confined(confinement.to_string())).await?;
         channel.send(&FromSensor::Ready).await?;
@@ -66,6 +70,10 @@ pub(crate) fn run() -> Result<(), SensorError> {
                 Some(line) = lines.recv() => channel.send(&FromSensor::Log(line)).await?,
                 _ = look.tick() => {
                     let reading = source.reading();
+                    if outlook.is_over(&reading) {
+                        tracing::debug!("another sensor may see more");
+                        return Ok(());
+                    }
                     if reading != told {
                         channel.send(&FromSensor::Reading(reading.clone())).await?;
                         told = reading;

@@ -36,14 +36,25 @@ pub(crate) struct Comfyui {
     history: History,
 }
 
+/// Why ComfyUI is not restarted.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub(crate) enum RestartRefused {
+    /// Nothing is started any more.
+    #[error("the guard itself is ending")]
+    Ending,
+    /// `comfyui.external`
+    #[error("this ComfyUI is not the guard's own (comfyui.external): restart it where it was started")]
+    External,
+}
+
 #[derive(Debug)]
 enum Life {
     /// Not running, due at this time.
     Down { start_at: Instant, first: bool },
     /// Running; since when it serves, if it does.
     Up { pid: Pid, served_since: Option<Instant> },
-    /// Told to end.
-    Ending { pid: Pid, since: Instant, rung: Ending },
+    /// Told to end; and then to be started again, or not.
+    Ending { pid: Pid, since: Instant, rung: Ending, again: bool },
     /// Not to be started again.
     Failed { why: String },
     /// Ended because the guard ends.
@@ -86,12 +97,12 @@ impl Comfyui {
     pub(crate) fn act(&mut self, now: Instant) {
         match &self.life {
             Life::Down { start_at, .. } if *start_at <= now => self.start(now),
-            Life::Ending { pid, since, rung } => {
+            Life::Ending { pid, since, rung, again } => {
                 let (next, _) = ladder::rung(self.settings.stop_timeout.0, now.duration_since(*since));
                 if next != *rung {
-                    let (pid, since) = (*pid, *since);
+                    let (pid, since, again) = (*pid, *since, *again);
                     tracing::warn!(%pid, "ComfyUI has not ended; next: {next:?}");
-                    self.life = Life::Ending { pid, since, rung: next };
+                    self.life = Life::Ending { pid, since, rung: next, again };
                     self.signal(pid, next);
                 }
             }
@@ -164,7 +175,10 @@ impl Comfyui {
         self.signal(pid, Ending::Kill);
         let crash = matches!(self.life, Life::Up { .. }) && !status.success();
         self.history.end(SystemTime::now(), &how, crash);
-        if let Life::Up { served_since, .. } = self.life {
+        if let Life::Ending { again: true, .. } = self.life {
+            tracing::info!(%pid, how, "ComfyUI ended, as asked; started again");
+            self.life = Life::Down { start_at: now, first: false };
+        } else if let Life::Up { served_since, .. } = self.life {
             let served = served_since.map_or(Duration::ZERO, |since| now.duration_since(since));
             let death = if status.success() { Death::Asked } else { Death::Crash };
             let last = self.tail.last().unwrap_or_default();
@@ -210,14 +224,40 @@ impl Comfyui {
         }
     }
 
+    /// Somebody wants it stopped and started: by the ladder where it runs, at once where it does not, given up or not.
+    ///
+    /// # Errors
+    /// The guard itself is ending.
+    pub(crate) fn restart(&mut self, now: Instant) -> Result<&'static str, RestartRefused> {
+        let said = match self.life {
+            Life::Up { pid, .. } => {
+                self.life = Life::Ending { pid, since: now, rung: Ending::Interrupt, again: true };
+                self.signal(pid, Ending::Interrupt);
+                "ComfyUI is being stopped, and is started again then"
+            }
+            Life::Ending { again: true, .. } => "ComfyUI is being stopped already, and is started again then",
+            Life::Down { .. } | Life::Failed { .. } => {
+                self.life = Life::Down { start_at: now, first: false };
+                "ComfyUI was not running, and is started now"
+            }
+            Life::Ending { again: false, .. } | Life::Gone => return Err(RestartRefused::Ending),
+        };
+        // Whoever asks has looked: what went wrong before is a closed story.
+        self.in_a_row = 0;
+        self.trouble = None;
+        tracing::info!("asked to restart ComfyUI");
+        Ok(said)
+    }
+
     /// Begins the stop.
     pub(crate) fn stop(&mut self, now: Instant) {
-        match self.life {
+        match &mut self.life {
             Life::Up { pid, .. } => {
-                self.life = Life::Ending { pid, since: now, rung: Ending::Interrupt };
+                let pid = *pid;
+                self.life = Life::Ending { pid, since: now, rung: Ending::Interrupt, again: false };
                 self.signal(pid, Ending::Interrupt);
             }
-            Life::Ending { .. } => {}
+            Life::Ending { again, .. } => *again = false,
             _ => self.life = Life::Gone,
         }
     }
@@ -273,7 +313,7 @@ impl Comfyui {
         match &self.life {
             Life::Up { served_since: Some(_), .. } => ProcessState::Running,
             Life::Up { .. } | Life::Down { first: true, .. } => ProcessState::Starting,
-            Life::Down { .. } => ProcessState::Restarting,
+            Life::Down { .. } | Life::Ending { again: true, .. } => ProcessState::Restarting,
             Life::Failed { why } => ProcessState::Failed { why: short(why) },
             Life::Ending { .. } | Life::Gone => ProcessState::Stopping,
         }

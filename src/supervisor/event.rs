@@ -2,7 +2,11 @@
 
 use std::process::ExitStatus;
 
+use tokio::sync::oneshot;
+
+use super::control::Reply;
 use crate::os::process::Pid;
+use crate::wire::control::Request;
 use crate::wire::message::{FromGateway, FromSensor, Login, Verdict};
 use crate::wire::permit::Role;
 
@@ -56,6 +60,13 @@ pub(crate) enum Event {
         question: Question,
         /// The answer.
         verdict: Verdict,
+    },
+    /// Somebody at the control socket wants something.
+    Asked {
+        /// What.
+        request: Request,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Reply>,
     },
     /// SIGHUP.
     Reload,

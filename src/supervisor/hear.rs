@@ -13,8 +13,10 @@ use crate::wire::gpu::{DriverFault, GpuReading};
 use crate::wire::message::{Answering, FromGateway, FromSensor, ToGateway, Verdict};
 use crate::wire::permit::Role;
 
-/// How long a driver may be silent before the sensor that asks it is ended.
-const HUNG: Duration = Duration::from_secs(10);
+/// How long a driver may be silent before the sensor that asks it is ended; twice as long for each that was ended before in vain, up
+/// to 64 times.
+const HUNG: Duration = Duration::from_secs(1);
+const MOST_DOUBLINGS: u32 = 6;
 
 fn is_hung(reading: &GpuReading) -> bool {
     matches!(reading, GpuReading::Failed { fault: DriverFault::Hung, .. })
@@ -64,12 +66,13 @@ impl Supervisor {
     pub(super) fn hear_sensor(&mut self, message: FromSensor) {
         match message {
             FromSensor::Confined(by) => {
-                self.sensor.confined(&by);
-                tell_confinement(Role::Sensor.name(), self.sensor.confinement());
+                if self.sensor.confined(&by) {
+                    tell_confinement(Role::Sensor.name(), self.sensor.confinement());
+                }
             }
             FromSensor::Ready => self.sensor.became_ready(),
             FromSensor::Log(line) => relay_sensor(&line),
-            FromSensor::Reading(reading) => self.note_gpu(reading),
+            FromSensor::Reading(reading) => self.note_gpu(reading.bounded()),
             FromSensor::Checked(number) => {
                 self.sensor.answered(number);
             }
@@ -79,6 +82,9 @@ impl Supervisor {
     /// A new reading, told on; what it means is judged with the rest.
     fn note_gpu(&mut self, reading: GpuReading) {
         self.hung_since = is_hung(&reading).then(|| self.hung_since.unwrap_or_else(Instant::now));
+        if self.hung_since.is_none() {
+            self.hung_sensors = 0;
+        }
         if self.gpu != reading {
             self.gpu = reading.clone();
             self.gateway.tell(ToGateway::Gpu(reading));
@@ -88,8 +94,10 @@ impl Supervisor {
 
     /// A sensor whose driver hangs is of no use: another one may find the driver well again.
     pub(super) fn end_hung_sensor(&mut self, now: Instant) {
-        if self.hung_since.is_some_and(|since| now.duration_since(since) > HUNG) {
+        let patience = HUNG * (1 << self.hung_sensors.min(MOST_DOUBLINGS));
+        if self.hung_since.is_some_and(|since| now.duration_since(since) > patience) {
             self.hung_since = Some(now);
+            self.hung_sensors = self.hung_sensors.saturating_add(1);
             self.sensor.kill("the driver does not answer it");
         }
     }
@@ -123,12 +131,14 @@ impl Supervisor {
     pub(super) fn bury(&mut self, pid: Pid, status: ExitStatus) {
         let now = Instant::now();
         let how = process::describe(status);
+        let stepped_down = status.success() && self.sensor.stepped_down(pid, now);
         let sensor_died = self.sensor.died(pid, &how, now);
         if sensor_died && !is_hung(&self.gpu) {
             // What it read last may no longer be true.
             self.note_gpu(GpuReading::Unknown);
         }
-        let known = sensor_died
+        let known = stepped_down
+            || sensor_died
             || self.gateway.died(pid, &how, now)
             || self.comfyui.as_mut().is_some_and(|comfyui| comfyui.died(pid, status, now));
         if !known {

@@ -4,10 +4,12 @@
 //! `backoff`, `ladder` and `report`, which know neither clock nor process.
 
 mod answers;
+mod asked;
 mod backoff;
 mod cage;
 mod comfyui;
 mod conditions;
+mod control;
 mod environment;
 mod event;
 mod foreign;
@@ -37,7 +39,6 @@ use crate::config::{Comfyui as ComfyuiSettings, Config, Findings};
 use crate::credential::names::Names;
 use crate::credential::phc::Phc;
 use crate::os::descriptors;
-use crate::os::local_socket;
 use crate::os::process::{self, Pid};
 use crate::os::systemd::Systemd;
 use crate::wire::gpu::GpuReading;
@@ -47,6 +48,7 @@ use crate::wire::permit::Role;
 use answers::Answers;
 use comfyui::Comfyui;
 use conditions::Conditions;
+use control::Control;
 use event::Event;
 use foreign::Strangers;
 use roles::RoleProcess;
@@ -99,6 +101,11 @@ pub(crate) fn run(orders: Orders) -> Result<(), StartError> {
         .map_err(|source| StartError::System { step: "start the reactor", source })?;
     runtime.block_on(async {
         let (sender, events) = mpsc::channel(256);
+        let mut started = started;
+        started
+            .control
+            .serve(&sender)
+            .map_err(|source| StartError::System { step: "serve the control socket", source })?;
         signals::listen(&sender).map_err(|source| StartError::System { step: "listen to signals", source })?;
         Supervisor::new(orders, started, sender).work(events).await;
         Ok(())
@@ -108,6 +115,8 @@ pub(crate) fn run(orders: Orders) -> Result<(), StartError> {
 /// All state of the guard.
 struct Supervisor {
     orders: Orders,
+    /// Gone with the supervisor.
+    _control: Control,
     sockets: Sockets,
     addresses: Vec<String>,
     users: Users,
@@ -135,6 +144,8 @@ struct Supervisor {
     /// What holds this process, in words.
     confinement: String,
     hung_since: Option<Instant>,
+    /// Sensors that were ended because the driver is silent, since it spoke last.
+    hung_sensors: u32,
     told: Option<ProcessState>,
     /// Counts the keys that were in force.
     key_epoch: u64,
@@ -181,6 +192,7 @@ impl Supervisor {
             answers: Answers::new(events.clone()),
             gateway: RoleProcess::new(Role::Gateway, started.users.network.clone()),
             sensor: RoleProcess::new(Role::Sensor, started.users.network.clone()),
+            _control: started.control,
             sockets: started.sockets,
             users: started.users,
             key: started.key,
@@ -197,6 +209,7 @@ impl Supervisor {
             started: SystemTime::now(),
             confinement,
             hung_since: None,
+            hung_sensors: 0,
             told: None,
             checks: 0,
             stopping: None,
@@ -234,17 +247,7 @@ impl Supervisor {
                 () = tokio::time::sleep_until(due) => {}
             }
         }
-        self.remove_sockets();
         tracing::info!("ended");
-    }
-
-    /// The names of sockets that were made here. One that stays is taken over by the next start.
-    fn remove_sockets(&self) {
-        for path in &self.sockets.made {
-            if let Err(error) = local_socket::remove(path) {
-                tracing::debug!(%error, path = %path.display(), "a socket's name stays");
-            }
-        }
     }
 
     /// Starts what is due to be started, and moves a stop on.
@@ -325,6 +328,7 @@ impl Supervisor {
             Event::Breach { role, generation, breach } => self.end_breaker(role, generation, &breach),
             Event::Died { pid, status } => self.bury(pid, status),
             Event::Judged { generation, question, verdict } => self.answer(generation, question, verdict),
+            Event::Asked { request, reply } => self.asked(request, reply),
             Event::Reload => self.reload(),
             Event::Stop => self.stop(),
         }

@@ -140,8 +140,8 @@ impl Supervisor {
                 .try_into()
                 .unwrap_or(u32::MAX),
             sandbox: sandbox.into_iter().flatten().collect(),
-            gateway_restarts: self.gateway.generation().saturating_sub(1),
-            sensor_restarts: self.sensor.generation().saturating_sub(1),
+            gateway_restarts: self.gateway.deaths(),
+            sensor_restarts: self.sensor.deaths(),
         }
     }
 

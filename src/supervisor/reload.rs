@@ -8,7 +8,7 @@ use super::setup::gateway_settings;
 use super::start::{self, KeySource};
 use super::watch::Watch;
 use super::{Orders, Supervisor};
-use crate::config::{Comfyui, Config};
+use crate::config::{Comfyui, Config, Gpu};
 use crate::credential::names::host_names;
 use crate::credential::sessions::Lifetimes;
 use crate::wire::message::{TlsIdentity, ToGateway};
@@ -25,7 +25,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     };
     [
         ("listen", old.listen != new.listen),
-        ("gpu.library", old.gpu != new.gpu),
+        ("gpu.library", old.gpu.library != new.gpu.library),
         ("metrics.listen", old.metrics != new.metrics),
         ("service", old.service != new.service),
         ("state.directory", old.state != new.state),
@@ -100,7 +100,7 @@ impl Supervisor {
         };
         let config = Config {
             listen: old.listen.clone(),
-            gpu: old.gpu.clone(),
+            gpu: Gpu { library: old.gpu.library.clone(), ..new.gpu },
             service: old.service.clone(),
             state: old.state.clone(),
             comfyui,
@@ -116,6 +116,8 @@ impl Supervisor {
             sessions.set_lifetimes(Lifetimes::of(&config.auth));
         }
         self.orders.config = config;
+        self.strangers.forget();
+        self.look_at_gpus();
     }
 
     /// A new key ends what rests on the old one; a file that is no good leaves the old one in force.

@@ -26,6 +26,8 @@ use crate::wire::permit::{Judged, Permits, Role};
 const QUEUE: usize = 256;
 /// A role that does not answer a check within this time is stuck: it is killed and started again.
 const PATIENCE: Duration = Duration::from_secs(8);
+/// Pause after a role that ended well: one that does so at once must not keep a processor busy.
+const BREATH: Duration = Duration::from_millis(250);
 
 /// A role that ends sooner than this after its start is not believed to have been well.
 const STEADY: Duration = Duration::from_secs(30);
@@ -54,7 +56,10 @@ pub(crate) struct RoleProcess<Out> {
     alive: Option<Alive<Out>>,
     generation: u64,
     deaths_in_a_row: u32,
+    deaths: u64,
     start_at: Option<Instant>,
+    /// What held the last one, if it stepped down.
+    predecessor: Option<String>,
 }
 
 #[derive(Debug)]
@@ -71,7 +76,8 @@ struct Alive<Out> {
 impl<Out: Serialize + Send + Sync + 'static> RoleProcess<Out> {
     /// A role that is not running yet and is due at once.
     pub(crate) fn new(role: Role, identity: Option<Identity>) -> Self {
-        Self { role, identity, alive: None, generation: 0, deaths_in_a_row: 0, start_at: Some(Instant::now()) }
+        let start_at = Some(Instant::now());
+        Self { role, identity, alive: None, generation: 0, deaths_in_a_row: 0, deaths: 0, start_at, predecessor: None }
     }
 
     /// When it is to be started, if it is not running.
@@ -97,6 +103,11 @@ impl<Out: Serialize + Send + Sync + 'static> RoleProcess<Out> {
     /// Its processes that have ended since one was of use.
     pub(crate) fn deaths_in_a_row(&self) -> u32 {
         self.deaths_in_a_row
+    }
+
+    /// Its processes that have died since the guard was started; one that stepped down did not.
+    pub(crate) fn deaths(&self) -> u64 {
+        self.deaths
     }
 
     /// Starts the process; `first` and the sockets are the first thing that it hears.
@@ -177,11 +188,11 @@ impl<Out: Serialize + Send + Sync + 'static> RoleProcess<Out> {
         owed.is_some_and(|owed| owed.take_if(|(asked, _)| *asked == number).is_some())
     }
 
-    /// It said what holds it.
-    pub(crate) fn confined(&mut self, by: &str) {
-        if let Some(alive) = &mut self.alive {
-            alive.confinement = Some(printable(by));
-        }
+    /// It said what holds it. Whether that is news: it is none from the successor of one that stepped down, if the same holds it.
+    pub(crate) fn confined(&mut self, by: &str) -> bool {
+        let Some(alive) = &mut self.alive else { return false };
+        alive.confinement = Some(printable(by));
+        self.predecessor.take() != alive.confinement
     }
 
     /// What holds it, in its own words; none before it has said so.
@@ -214,6 +225,15 @@ impl<Out: Serialize + Send + Sync + 'static> RoleProcess<Out> {
         }
     }
 
+    /// Notes that it ended well, by itself, so that another may see what it could not: no death, and no news. Whether it was this
+    /// role's. Only one that was ready may; else it never worked.
+    pub(crate) fn stepped_down(&mut self, pid: Pid, now: Instant) -> bool {
+        let Some(alive) = self.alive.take_if(|alive| alive.pid == pid && alive.ready) else { return false };
+        self.predecessor = alive.confinement;
+        self.start_at = Some(now + BREATH);
+        true
+    }
+
     /// Notes a death; whether it was this role's. The next start is planned.
     pub(crate) fn died(&mut self, pid: Pid, how: &str, now: Instant) -> bool {
         let Some(alive) = self.alive.take_if(|alive| alive.pid == pid) else { return false };
@@ -222,6 +242,7 @@ impl<Out: Serialize + Send + Sync + 'static> RoleProcess<Out> {
         self.deaths_in_a_row = if was_of_use { 0 } else { self.deaths_in_a_row };
         let after = backoff::after_role(self.deaths_in_a_row);
         self.deaths_in_a_row = self.deaths_in_a_row.saturating_add(1);
+        self.deaths += 1;
         self.start_at = Some(now + after);
         if !alive.ending.load(Ordering::Relaxed) {
             tracing::error!(role = self.role.name(), %pid, how, "ended; started again in {after:?}");

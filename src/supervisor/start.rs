@@ -16,7 +16,7 @@ use crate::os::cgroup::Group;
 use crate::os::descriptors;
 use crate::os::files;
 use crate::os::limits;
-use crate::os::local_socket;
+use crate::os::local;
 use crate::os::privilege::{self, PrivilegeError};
 use crate::os::spawn::Identity;
 use crate::os::systemd;
@@ -25,6 +25,7 @@ use crate::sandbox::{self, Confinement, SandboxError};
 use crate::wire::message::TlsIdentity;
 
 use super::cage;
+use super::control::Control;
 
 /// Where the key comes from.
 #[derive(Debug)]
@@ -99,6 +100,14 @@ pub(crate) enum StartError {
         /// The kernel's answer.
         source: io::Error,
     },
+    /// Two guards would end each other's sessions and answer each other's commands.
+    #[error(
+        "another comfy-guard uses the state directory {}; end it (`systemctl stop comfy-guard`), or give this one a state.directory of its own", path.display()
+    )]
+    StateInUse {
+        /// Which.
+        path: PathBuf,
+    },
     /// The certificate cannot be used.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -150,6 +159,17 @@ pub(crate) struct Sockets {
     pub(crate) made: Vec<PathBuf>,
 }
 
+impl Drop for Sockets {
+    /// One whose name stays is taken over by the next start.
+    fn drop(&mut self) {
+        for path in &self.made {
+            if let Err(error) = local::remove_socket(path) {
+                tracing::debug!(%error, path = %path.display(), "a socket's name stays");
+            }
+        }
+    }
+}
+
 /// What a start has brought together.
 #[derive(Debug)]
 pub(crate) struct Started {
@@ -167,6 +187,8 @@ pub(crate) struct Started {
     pub(crate) group: Option<Group>,
     /// What holds the supervisor itself.
     pub(crate) confinement: Confinement,
+    /// The state directory, claimed, with the socket for commands.
+    pub(crate) control: Control,
 }
 
 /// Carries the start-up out. Call before any thread exists.
@@ -194,12 +216,13 @@ pub(crate) fn prepare(config: &Config, source: &KeySource) -> Result<Started, St
         privilege::become_user(account.uid.0, account.gid.0)?;
     }
     let confinement = sandbox::supervisor::close()?;
+    let control = Control::claim(&config.state.directory)?;
     let names = host_names(&config.tls.names);
     let identity = match configured {
         Some(identity) => identity,
         None => own_identity(config, &names)?,
     };
-    Ok(Started { sockets, users, key, identity, names, group, confinement })
+    Ok(Started { sockets, users, key, identity, names, group, confinement, control })
 }
 
 /// The sockets from the service manager where there are any of that name, else the configured addresses.
@@ -243,7 +266,7 @@ fn listen_locally(config: &Config, service: Option<&Account>, sockets: &mut Sock
             LocalAddress::Loopback(address) => sockets.metrics.push(bind(*address, &[])?),
             LocalAddress::Unix(path) => {
                 let owner = service.map(|account| (account.uid, account.gid));
-                let made = local_socket::listen_at(path, owner);
+                let made = local::listen_with_group(path, owner);
                 sockets.metrics.push(made.map_err(|source| StartError::ListenLocally { path: path.clone(), source })?);
                 sockets.made.push(path.clone());
             }

@@ -7,17 +7,32 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
+use tokio::sync::broadcast;
 
 use crate::telemetry::output::COMFYUI;
 use crate::wire::line::printable;
 
-const KEPT_LINES: usize = 50;
+const KEPT_LINES: usize = 500;
+/// New lines that wait for a listener; one that is further behind loses the oldest.
+const QUEUE: usize = 256;
 /// A longer line is cut in pieces: progress bars and tracebacks fit, a flood without a newline does not grow.
 const LONGEST_LINE: usize = 4000;
 
-/// The last lines.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Tail(Arc<Mutex<Kept>>);
+/// New lines, as they come.
+pub(crate) type News = broadcast::Receiver<Arc<str>>;
+
+/// The last lines, and who waits for new ones.
+#[derive(Debug, Clone)]
+pub(crate) struct Tail {
+    kept: Arc<Mutex<Kept>>,
+    news: broadcast::Sender<Arc<str>>,
+}
+
+impl Default for Tail {
+    fn default() -> Self {
+        Self { kept: Arc::default(), news: broadcast::Sender::new(QUEUE) }
+    }
+}
 
 #[derive(Debug, Default)]
 struct Kept {
@@ -28,7 +43,7 @@ struct Kept {
 
 /// How a line ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum LineEnd {
+pub(super) enum LineEnd {
     /// `\n`, or the end of the output.
     Feed,
     /// `\r`: a terminal would paint the next line over it.
@@ -60,6 +75,15 @@ impl Tail {
         kept.lines.iter().skip(skipped).map(|line| line.chars().take(longest).collect()).collect()
     }
 
+    /// The last `most` lines, and each that comes after them: none is missed or heard twice in between. A bar that is being painted
+    /// comes when it stands.
+    pub(crate) fn listen(&self, most: usize) -> (Vec<String>, News) {
+        let kept = self.kept();
+        let whole = kept.lines.len() - usize::from(kept.open && !kept.lines.is_empty());
+        let lines = kept.lines.iter().take(whole).skip(whole.saturating_sub(most)).cloned().collect();
+        (lines, self.news.subscribe())
+    }
+
     /// Where the progress bar stands that is being painted, in percent; none: none is.
     pub(crate) fn progress(&self) -> Option<u8> {
         let kept = self.kept();
@@ -67,7 +91,7 @@ impl Tail {
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn copy(&self, mut pipe: pipe::Receiver) -> io::Result<()> {
@@ -93,13 +117,15 @@ impl Tail {
         }
     }
 
-    fn end(&self, line: &mut Vec<u8>, how: LineEnd) {
+    pub(super) fn end(&self, line: &mut Vec<u8>, how: LineEnd) {
         let text = printable(String::from_utf8_lossy(line).trim_end());
         line.clear();
-        let finished = self.kept().take(text, how);
+        let mut kept = self.kept();
         // A bar that is painted twenty times is one line of the log.
-        if let Some(finished) = finished {
+        if let Some(finished) = kept.take(text, how) {
             tracing::info!(target: COMFYUI, "{finished}");
+            // Under the lock, so that a listener who is just coming misses nothing. An error says that nobody listens.
+            self.news.send(finished.into()).ok();
         }
     }
 }
@@ -139,7 +165,7 @@ mod tests {
     async fn lines_are_kept_the_oldest_goes_first() {
         let (reader, mut writer) = io::pipe().unwrap();
         let tail = Tail::default();
-        let text: String = (0..60).map(|n| format!("line {n}\r\n")).collect();
+        let text: String = (0..KEPT_LINES + 10).map(|n| format!("line {n}\r\n")).collect();
         writer.write_all(text.as_bytes()).unwrap();
         writer.write_all(b"no newline").unwrap();
         drop(writer);
@@ -172,8 +198,9 @@ mod tests {
             assert_eq!(kept.take(step.to_owned(), LineEnd::Return), None);
             assert_eq!(kept.lines.len(), 2, "{:?}", kept.lines);
         }
-        let tail = Tail(Arc::new(Mutex::new(kept)));
+        let tail = Tail { kept: Arc::new(Mutex::new(kept)), ..Tail::default() };
         assert_eq!(tail.progress(), Some(100));
+        assert_eq!(tail.listen(5).0, ["got prompt"], "the bar is heard when it stands");
         let mut kept = tail.kept();
         assert_eq!(kept.take(String::new(), LineEnd::Feed).as_deref(), Some("100%|██████████| 20/20"));
         kept.take("Prompt executed".to_owned(), LineEnd::Feed);

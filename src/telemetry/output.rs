@@ -15,6 +15,9 @@ use crate::wire::line::{self, Line};
 /// The target of ComfyUI's own lines, and their identifier in the journal.
 pub(crate) const COMFYUI: &str = "comfyui";
 
+/// The identifier of the guard's own lines in the journal.
+pub(crate) const GUARD: &str = "comfy-guard";
+
 /// Installs the supervisor's log.
 pub(crate) fn install(level: LogLevel) {
     let installed = match journal(level) {
@@ -33,7 +36,7 @@ fn journal(level: LogLevel) -> Option<Result<(), tracing::subscriber::SetGlobalD
     if !systemd::stderr_is_journal() {
         return None;
     }
-    let guard = tracing_journald::layer().ok()?.with_syslog_identifier("comfy-guard".to_owned());
+    let guard = tracing_journald::layer().ok()?.with_syslog_identifier(GUARD.to_owned());
     let comfyui = tracing_journald::layer().ok()?.with_syslog_identifier(COMFYUI.to_owned());
     let subscriber = tracing_subscriber::registry()
         .with(guard.with_filter(filter_fn(|facts| facts.target() != COMFYUI)).with_filter(filter(level)))

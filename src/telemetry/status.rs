@@ -69,9 +69,9 @@ pub(crate) struct Guard {
     pub(crate) sessions: u32,
     /// What holds each of its processes.
     pub(crate) sandbox: Vec<Confined>,
-    /// How often a role was started again.
+    /// Gateways that died and were started again.
     pub(crate) gateway_restarts: u64,
-    /// How often a role was started again.
+    /// Sensors that died and were started again.
     pub(crate) sensor_restarts: u64,
     /// Open connections of guests.
     pub(crate) connections: u64,

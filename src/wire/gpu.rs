@@ -4,6 +4,10 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
+mod bounds;
+
+pub(crate) use bounds::{MOST_EVENTS, MOST_GPUS};
+
 /// What the sensor knows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum GpuReading {
@@ -109,7 +113,7 @@ pub(crate) struct Gpu {
     pub(crate) mig: Option<bool>,
     /// Those instances.
     pub(crate) mig_devices: Vec<MigDevice>,
-    /// Who uses it; none: the driver does not say.
+    /// Who computes on it, as far as the driver says.
     pub(crate) processes: Vec<GpuProcess>,
     /// Whether the driver tells its critical events.
     pub(crate) hears_events: bool,

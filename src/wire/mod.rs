@@ -5,6 +5,7 @@
 
 pub(crate) mod channel;
 pub(crate) mod condition;
+pub(crate) mod control;
 pub(crate) mod gpu;
 pub(crate) mod line;
 pub(crate) mod message;

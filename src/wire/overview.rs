@@ -43,9 +43,9 @@ pub(crate) struct GuardFacts {
     pub(crate) sessions: u32,
     /// Process and what holds it, in words.
     pub(crate) sandbox: Vec<(String, String)>,
-    /// Gateways that were started after the first.
+    /// Gateways that died.
     pub(crate) gateway_restarts: u64,
-    /// Sensors that were started after the first.
+    /// Sensors that died.
     pub(crate) sensor_restarts: u64,
 }
 

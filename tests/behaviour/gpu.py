@@ -4,75 +4,21 @@ lies, hangs or crashes takes no guest with it.
 Pitfalls P20 (200 while the GPU is gone), P21 (a call that hangs blocks the health path), P25 (silent fall back to the CPU).
 """
 
-import json
-import shutil
-import subprocess
-import tempfile
+import math
 import time
 from pathlib import Path
 
 import pytest
 
 from harness import places, procs
+from harness.driver import GIB, becomes, gpu_detail, health
 from harness.wait import until
 
 pytestmark = pytest.mark.skipif(not places.AS_ROOT, reason="a library is loaded only if root owns it")
 
-GIB = 1 << 30
 
-
-@pytest.fixture(scope="session")
-def built(tmp_path_factory) -> Path:
-    made = tmp_path_factory.mktemp("nvml") / "libnvidia-ml.so.1"
-    source = Path(__file__).parents[1] / "nvml/lib.rs"
-    subprocess.run(["rustc", "--edition", "2024", "--crate-type", "cdylib", "-O", source, "-o", made], check=True)
-    return made
-
-
-class Library:
-    """The stand-in in a folder of its own, with what it plays."""
-
-    def __init__(self, folder: Path, built: Path):
-        self.file, self.script = folder / "libnvidia-ml.so.1", folder / "script"
-        shutil.copy(built, self.file)
-        self.file.chmod(0o755)
-
-    def plays(self, *lines: str) -> None:
-        # Written over, not replaced: the library holds the file open.
-        with open(self.script, "r+" if self.script.exists() else "w") as file:
-            file.write("\n".join(lines).ljust(200) + "\n")
-
-
-@pytest.fixture
-def library(built):
-    # Not pytest's own folder, which is closed to the sensor's user.
-    with tempfile.TemporaryDirectory(prefix="comfy-guard-nvml-") as folder:
-        Path(folder).chmod(0o755)
-        yield Library(Path(folder), built)
-
-
-CUDA = {"name": "cuda:0 NVIDIA H100 80GB HBM3", "type": "cuda"}
-
-
-@pytest.fixture
-def guarded(fresh, library):
-    """A guard whose ComfyUI computes on `device`; without one on the CPU, as told by `arguments` or not."""
-
-    def start(*lines, device=CUDA, arguments=(), config=None):
-        library.plays(*lines)
-        told = ["--device", json.dumps(device), *arguments] if device else [*arguments]
-        laid = {"gpu": {"library": str(library.file)}, **(config or {})}
-        return fresh(config=laid, comfyui_arguments=told, wait="answers")
-
-    return start
-
-
-def health(guard, key=True):
-    return guard.get("/health", key=key)
-
-
-def becomes(guard, word: str, within: float = 5.0) -> None:
-    until(lambda: health(guard).json()["status"] == word, within, f"/health says {word}")
+def only_gpu(guard) -> dict:
+    return until(lambda: gpu_detail(guard).get("gpus"), 5, "a reading")[0]
 
 
 def test_health_has_the_drivers_figures_of_comfyuis_gpu(guarded):
@@ -86,7 +32,7 @@ def test_health_has_the_drivers_figures_of_comfyuis_gpu(guarded):
     first = detail["gpus"][0]
     assert (first["temperature_celsius"], first["utilisation_percent"], first["power_milliwatts"]) == (41, 37, 71500)
     assert first["pci"] == "00000000:01:00.0" and first["uuid"].startswith("GPU-00000000-")
-    assert first["processes"] == [{"pid": 4321, "memory": 77}]
+    assert first["processes"] == [{"pid": 4321, "memory": 77, "mig_device": None}]
     assert "detail" not in health(guard, key=False).json()
 
 
@@ -96,12 +42,116 @@ def test_the_gpu_is_the_one_that_cuda_visible_devices_names(guarded):
     until(lambda: health(guard).json()["vram"]["total"] == 40 * GIB, 5, "the second GPU's memory")
 
 
+def test_every_figure_has_its_unit(guarded):
+    guard = guarded("gpus 2", "ecc 0 2 5", "rows 0 1 2 1 0", "throttle 0 132", "old 1", "retired 1 3 4 1", "deaf 1")
+    becomes(guard, "ok", 30)
+    until(lambda: len(gpu_detail(guard).get("gpus", [])) == 2, 5, "a reading")
+    told = gpu_detail(guard)
+    assert math.isclose(told["read_at"] + told["age_seconds"], time.time(), abs_tol=2) and 0 <= told["age_seconds"] < 3
+    new, old = told["gpus"]
+    expected = {
+        "index": 0, "lost": False, "name": "NVIDIA H100 80GB HBM3", "uuid": "GPU-00000000-1111-2222-3333-444455556666", "pci": "00000000:01:00.0",
+        "memory": {"total": 80 * GIB, "used": GIB, "free": 79 * GIB}, "utilisation_percent": 37, "memory_utilisation_percent": 12,
+        "temperature_celsius": 41, "slowdown_celsius": 92, "shutdown_celsius": 95, "power_milliwatts": 71500, "power_limit_milliwatts": 700000,
+        "clocks_mhz": {"graphics": 1755, "sm": 1740, "memory": 2619}, "throttled_by": ["sw_power_cap", "hw_power_brake"], "thermal_slowdown": False,
+        "ecc": True, "corrected_memory_errors": 5, "uncorrected_memory_errors": 2, "retired_pages": None,
+        "remapped_rows": {"corrected": 1, "uncorrected": 2, "pending": True, "failed": False},
+        "pcie": {"generation": 1, "width": 8, "max_generation": 5, "max_width": 16}, "fan_percent": None, "performance_state": 2,
+        "compute_mode": "shared", "mig": False, "mig_devices": [], "processes": [], "events": [],
+    }
+    assert new == expected
+    assert old["retired_pages"] == {"single_bit": 3, "double_bit": 4, "pending": True} and old["remapped_rows"] is None
+    assert old["fan_percent"] == 55 and old["mig"] is None and old["events"] is None
+
+
 def test_what_a_gpu_does_not_support_is_null_and_not_zero(guarded):
     guard = guarded("gpus 1", "bare 0")
     becomes(guard, "ok", 30)
-    until(lambda: "gpus" in health(guard).json()["detail"]["gpu"], 5, "a reading")
-    only = health(guard).json()["detail"]["gpu"]["gpus"][0]
-    assert only["temperature_celsius"] is None and only["name"] is None and only["memory"]["total"] == 80 * GIB
+    only = only_gpu(guard)
+    known = {"index", "lost", "memory", "mig_devices", "processes"}
+    for name, value in only.items():
+        if name not in known:
+            assert all(one is None for one in (value.values() if isinstance(value, dict) else [value])), (name, value)
+    assert only["memory"]["total"] == 80 * GIB and only["mig_devices"] == []
+
+
+def test_a_divided_gpu_tells_its_instances_and_who_uses_each(guarded):
+    guard = guarded("gpus 1", f"memory 0 {70 * GIB} {GIB}", "mig 0 2", "process 0 77 5 0", "process 0 78 6 2")
+    becomes(guard, "ok", 30)
+    only = only_gpu(guard)
+    memory = {"total": 10 * GIB, "used": 0, "free": 10 * GIB}
+    assert only["mig"] is True and only["mig_devices"] == [
+        {"index": 0, "uuid": "MIG-00000000-0000-2222-3333-444455556666", "name": "NVIDIA H100 80GB HBM3 MIG 1g.10gb", "memory": memory},
+        {"index": 2, "uuid": "MIG-00000000-0002-2222-3333-444455556666", "name": "NVIDIA H100 80GB HBM3 MIG 1g.10gb", "memory": memory},
+    ]
+    assert only["processes"] == [{"pid": 77, "memory": 5, "mig_device": 0}, {"pid": 78, "memory": 6, "mig_device": 2}]
+
+
+def test_critical_events_are_kept_with_their_time_and_the_oldest_forgotten(guarded, library):
+    guard = guarded("gpus 2", "xid 0 13 0")
+    becomes(guard, "ok", 30)
+    until(lambda: only_gpu(guard)["events"] == [], 5, "events are heard, and those from before the sensor are not told as new")
+    began = time.time()
+    library.plays("gpus 2", "xid 0 13 0", "xid 0 31 1", "xid 1 79 1")
+    told = until(lambda: (gpus := gpu_detail(guard)["gpus"]) and all(gpu["events"] for gpu in gpus) and gpus, 5, "events of both")
+    assert [[event["xid"] for event in gpu["events"]] for gpu in told] == [[31], [79]]
+    assert all(began - 1 <= event["at"] <= time.time() + 1 for gpu in told for event in gpu["events"])
+    library.plays("gpus 2", *(f"xid 0 {number} 2" for number in range(100, 120)))
+    until(lambda: [event["xid"] for event in gpu_detail(guard)["gpus"][0]["events"]] == list(range(104, 120)), 15, "the last sixteen")
+
+
+def test_an_event_that_is_waited_for_delays_no_reading_and_a_lost_gpu_is_heard_to_the_end(guarded, library):
+    guard = guarded("gpus 2")
+    becomes(guard, "ok", 30)
+    until(lambda: all(gpu["events"] == [] for gpu in gpu_detail(guard)["gpus"]), 5, "both are heard")
+    library.plays("gpus 2", "lost 1", "xid 1 79 1")
+    lost = until(lambda: (gpu := gpu_detail(guard)["gpus"][1])["lost"] and gpu["events"] and gpu, 5, "lost, and why")
+    assert [event["xid"] for event in lost["events"]] == [79]
+    assert lost["uuid"] == "GPU-00000001-1111-2222-3333-444455556666" and lost["memory"] is None, "it is still known which one it was"
+    library.plays("gpus 2", "lost 1", "xid 1 79 1", "xid 0 43 1")
+    until(lambda: gpu_detail(guard)["gpus"][0]["events"], 5, "the other one is still heard")
+
+
+def test_one_gpu_whose_call_never_returns_is_a_driver_that_hangs(guarded, library):
+    guard = guarded("gpus 2")
+    becomes(guard, "ok", 30)
+    library.plays("gpus 2", "hang 1")
+    becomes(guard, "nvml_hung")
+
+
+def test_a_call_that_returns_late_is_no_reason_for_another_sensor(guarded, library):
+    guard = guarded("gpus 1")
+    becomes(guard, "ok", 30)
+    before = guard.pids()["sensor"]
+    library.plays("gpus 1", "stall")
+    time.sleep(2)
+    assert gpu_detail(guard)["state"] == "read" and gpu_detail(guard)["age_seconds"] > 1, "what was read last, with its age"
+    library.plays("gpus 1", "temperature 0 55")
+    until(lambda: only_gpu(guard)["temperature_celsius"] == 55, 5, "new figures")
+    assert guard.pids()["sensor"] == before
+
+
+def test_a_library_that_comes_later_is_found_without_a_restart(guarded, library):
+    library.file.unlink()
+    guard = guarded("gpus 1")
+    becomes(guard, "ok", 30)
+    assert gpu_detail(guard)["state"] == "absent"
+    pids, mark = guard.pids(), len(guard.log())
+    library.install()
+    until(lambda: gpu_detail(guard)["state"] == "read", 5, "the driver's figures")
+    assert {role: pid for role, pid in guard.pids().items() if role != "sensor"} == {role: pid for role, pid in pids.items() if role != "sensor"}
+    assert "ended" not in guard.log()[mark:], "a sensor that makes room for another has not died"
+
+
+def test_a_driver_that_was_mended_is_found_without_a_restart_and_without_noise(guarded, library):
+    guard = guarded("init 18")
+    becomes(guard, "gpu_driver_mismatch", 30)
+    mark, seen = len(guard.log()), {guard.pids().get("sensor")}
+    until(lambda: seen.add(guard.pids().get("sensor")) or len(seen - {None}) > 2, 15, "it is tried again and again")
+    said = [line for line in guard.log()[mark:].splitlines() if "sensor" in line or "driver" in line]
+    assert said == [], "nothing is new, so nothing is said"
+    library.plays("gpus 1")
+    becomes(guard, "ok")
 
 
 def test_a_lost_gpu_is_503_within_five_seconds_and_comes_back(guarded, library):
@@ -158,10 +208,11 @@ def test_a_call_that_never_returns_delays_no_guest_and_the_sensor_is_started_aga
         took.append(time.monotonic() - began)
     # With a handshake of its own each; the bound is the issue's for the answer alone, and generous for both cores being busy.
     assert sorted(took)[197] < 0.5, sorted(took)[-5:]
-    until(lambda: guard.pids().get("sensor") not in (None, pids["sensor"]), 20, "another sensor")
+    until(lambda: guard.pids().get("sensor") not in (None, pids["sensor"]), 5, "another sensor")
     assert {role: pid for role, pid in guard.pids().items() if role != "sensor"} == {role: pid for role, pid in pids.items() if role != "sensor"}
     library.plays("gpus 1")
-    becomes(guard, "ok", 20)
+    # The one that was started meanwhile hangs as well, and is ended later than the first.
+    becomes(guard, "ok", 15)
 
 
 def test_a_library_that_crashes_takes_the_sensor_and_nobody_else(guarded, library):

@@ -1,5 +1,7 @@
 //! `/health`: the guide's JSON, from what is known already; no request of a guest ever waits for ComfyUI or the driver.
 
+use std::time::SystemTime;
+
 use http::StatusCode;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -128,7 +130,7 @@ impl Health {
         json!({
             "guard": env!("CARGO_PKG_VERSION"),
             "conditions": status::held(&self.overview.conditions),
-            "gpu": telemetry::gpu::detail(&self.gpu),
+            "gpu": telemetry::gpu::detail(&self.gpu, SystemTime::now()),
             "certificate_ends": self.overview.guard.certificate_ends.map(|ends| status::seconds(ends) as u64),
             "failure": why,
         })

@@ -24,7 +24,7 @@ pub(crate) fn assemble(
         conditions: held(&overview.conditions),
         guard: guard(&overview.guard, seen),
         comfyui: comfyui(&overview.comfyui, seen),
-        gpu: gpu::detail(reading),
+        gpu: gpu::detail(reading, at),
     }
 }
 
