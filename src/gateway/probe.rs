@@ -85,6 +85,15 @@ pub(crate) fn start(shared: Arc<Shared>) -> watch::Receiver<Answering> {
     receiver
 }
 
+/// Prompts that wait or run at this moment.
+pub(crate) async fn remaining(shared: &Shared) -> Result<u64, Unanswered> {
+    remaining_of(&ask(shared, "/prompt", LONGEST).await?).ok_or(Unanswered::Silent)
+}
+
+fn remaining_of(body: &[u8]) -> Option<u64> {
+    Some(serde_json::from_slice::<Prompt>(body).ok()?.exec_info.queue_remaining)
+}
+
 async fn look(shared: &Shared, device_asked: &mut Option<Instant>) -> Answering {
     let body = match ask(shared, "/prompt", LONGEST).await {
         Ok(body) => body,
@@ -94,8 +103,7 @@ async fn look(shared: &Shared, device_asked: &mut Option<Instant>) -> Answering 
         }
         Err(Unanswered::Silent | Unanswered::TooLong) => return Answering::Silent,
     };
-    if let Ok(prompt) = serde_json::from_slice::<Prompt>(&body) {
-        let remaining = prompt.exec_info.queue_remaining;
+    if let Some(remaining) = remaining_of(&body) {
         shared.health.send_if_modified(|health| std::mem::replace(&mut health.remaining, remaining) != remaining);
     }
     if device_asked.is_none_or(|at| at.elapsed() >= DEVICE_PACE)

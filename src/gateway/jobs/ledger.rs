@@ -55,6 +55,11 @@ impl Ledger {
         }
     }
 
+    /// Whether nothing was queued by guests since the last look, and nothing was in the queue or is to be asked for.
+    pub(super) fn is_quiet(&self, queued: u64) -> bool {
+        self.seen == Queue { remaining: 0, queued } && self.pending.is_none()
+    }
+
     /// How many of the newest entries have to be asked for now; none: nothing can be new.
     pub(super) fn due(&mut self, queue: Queue, now: Instant) -> Option<usize> {
         let moved = queue != self.seen;
@@ -152,6 +157,18 @@ mod tests {
         for (queue, expected, why) in table {
             assert_eq!(ledger.due(queue, now), expected, "{why}");
         }
+    }
+
+    #[test]
+    fn it_is_quiet_only_when_nothing_can_end() {
+        let (mut ledger, now) = (ledger(), Instant::now());
+        assert!(ledger.is_quiet(0) && !ledger.is_quiet(1));
+        ledger.due(queue(1, 1), now);
+        assert!(!ledger.is_quiet(1), "one runs");
+        ledger.due(queue(0, 1), now);
+        assert!(ledger.is_quiet(1));
+        ledger.again(3);
+        assert!(!ledger.is_quiet(1), "an answer is owed");
     }
 
     #[test]

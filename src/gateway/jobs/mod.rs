@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, sleep};
 
-use super::probe::{Unanswered, ask};
+use super::probe::{self, Unanswered, ask};
 use super::shared::Shared;
 use crate::telemetry::metrics::Job;
 use crate::wire::message::Answering;
@@ -53,7 +53,13 @@ pub(crate) async fn watch(shared: Arc<Shared>) {
             source = Source::Unknown;
             continue;
         }
-        let queue = Queue { remaining, queued: shared.metrics.queued.get() };
+        // Counted before the queue is asked: so what was queued by then is in its answer, unless it has ended.
+        let queued = shared.metrics.queued.get();
+        if remaining == 0 && ledger.is_quiet(queued) {
+            continue;
+        }
+        let Ok(remaining) = probe::remaining(&shared).await else { continue };
+        let queue = Queue { remaining, queued };
         let Some(count) = ledger.due(queue, Instant::now()) else { continue };
         let began = Instant::now();
         let Answer { bytes, asked, records } = read(&shared, &mut source, count).await;
