@@ -2,9 +2,13 @@
 //!
 //! The driver counts since it was loaded and tells its events for ever; what lies before ComfyUI's start did not hit it.
 
+use std::collections::BTreeSet;
 use std::time::SystemTime;
 
-use crate::wire::gpu::Gpu;
+use crate::wire::gpu::{Gpu, GpuEvent};
+
+/// XIDs of all GPUs that are remembered: there are fewer than that.
+const MOST_XIDS: usize = 256;
 
 /// Whom a fault hits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,18 +58,23 @@ const XIDS: &[(u64, Gravity, &str)] = &[
 pub(crate) struct Baseline {
     since: Option<SystemTime>,
     errors: Vec<(u32, u64)>,
+    /// Heard since, by GPU: the sensor forgets them when it ends, and the older ones when there are many.
+    xids: BTreeSet<(u32, u64)>,
 }
 
 impl Baseline {
     /// ComfyUI was started now: what was there is no longer its concern.
     pub(crate) fn begin(&mut self, gpus: &[Gpu], now: SystemTime) {
         self.since = Some(now);
+        self.xids.clear();
         self.errors = gpus.iter().filter_map(|gpu| Some((gpu.index, gpu.uncorrected_errors?))).collect();
     }
 
-    /// Takes what is seen of a GPU for the first time as having been there.
+    /// Takes what is seen of a GPU for the first time as having been there, and keeps what is heard of it.
     pub(crate) fn note(&mut self, gpus: &[Gpu]) {
         for gpu in gpus {
+            let heard: Vec<(u32, u64)> = self.fresh_xids(gpu).map(|xid| (gpu.index, xid)).collect();
+            self.xids.extend(heard.into_iter().take(MOST_XIDS.saturating_sub(self.xids.len())));
             if let Some(errors) = gpu.uncorrected_errors {
                 match self.errors.iter_mut().find(|(index, _)| *index == gpu.index) {
                     // Counted anew: the driver was loaded again.
@@ -87,15 +96,15 @@ impl Baseline {
                 _ => format!("{fresh} memory errors that could not be corrected"),
             },
         });
-        let mut numbers: Vec<u64> = gpu
-            .events
-            .iter()
-            .filter(|event| self.since.is_none_or(|since| event.at >= since))
-            .map(|event| event.xid)
-            .collect();
-        numbers.sort_unstable();
-        numbers.dedup();
+        let heard = self.xids.iter().filter(|(index, _)| *index == gpu.index).map(|(_, xid)| *xid);
+        let numbers: BTreeSet<u64> = self.fresh_xids(gpu).chain(heard).collect();
         memory.into_iter().chain(numbers.into_iter().map(of_xid)).collect()
+    }
+
+    fn fresh_xids<'gpu>(&self, gpu: &'gpu Gpu) -> impl Iterator<Item = u64> + use<'gpu> {
+        let since = self.since;
+        let is_fresh = move |event: &&GpuEvent| since.is_none_or(|since| event.at >= since);
+        gpu.events.iter().filter(is_fresh).map(|event| event.xid)
     }
 }
 
@@ -146,6 +155,17 @@ mod tests {
         assert!(baseline.faults(&gpu(Some(0), &[])).is_empty());
         assert_eq!(baseline.faults(&gpu(Some(1), &[])).len(), 1, "the count began anew");
         assert!(baseline.faults(&gpu(None, &[])).is_empty(), "not supported");
+    }
+
+    #[test]
+    fn what_was_heard_is_not_forgotten_with_the_sensor_and_is_with_comfyui() {
+        let mut baseline = Baseline::default();
+        baseline.begin(&[], SystemTime::UNIX_EPOCH + Duration::from_secs(100));
+        baseline.note(&[gpu(None, &[(79, 101), (48, 99)])]);
+        assert_eq!(baseline.faults(&gpu(None, &[])), [of_xid(79)]);
+        assert!(baseline.faults(&Gpu { index: 1, ..Gpu::default() }).is_empty(), "another GPU's");
+        baseline.begin(&[], SystemTime::UNIX_EPOCH + Duration::from_secs(102));
+        assert!(baseline.faults(&gpu(None, &[])).is_empty());
     }
 
     #[test]

@@ -151,6 +151,19 @@ impl SessionStore {
         ended
     }
 
+    /// Ends all; how many there were.
+    ///
+    /// # Errors
+    /// As [`Self::end`].
+    pub(crate) fn end_every(&mut self, now: SystemTime) -> Result<usize, SessionError> {
+        let ended = self.change(now, Sessions::end_all);
+        if ended.is_err() {
+            self.owed.extend(self.sessions.iter().map(|session| session.digest));
+            self.settle_copy(now);
+        }
+        ended
+    }
+
     /// Drops what has ended by now, bounds the rest, and writes what earlier could not be written. To be called at the start and
     /// every minute; writes only when something changed.
     ///

@@ -1,6 +1,7 @@
 //! The store, with real files, locks and a full disk.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
@@ -296,6 +297,24 @@ fn an_end_that_cannot_be_written_is_one_and_is_written_later() {
     store.expire(at(43_200)).unwrap();
     let after = place.store();
     assert!(after.sessions().contains(&stays) && !after.sessions().contains(&ends));
+}
+
+#[test]
+fn all_end_at_once_also_when_that_cannot_be_written() {
+    let place = Place::new();
+    let mut store = place.store();
+    let first = [open(&mut store, true), open(&mut store, false)];
+    assert_eq!(store.end_every(at(1)).unwrap(), 2);
+    assert_eq!(BTreeSet::from_iter(store.take_ended()), BTreeSet::from(first));
+    assert_eq!(place.store().sessions().len(), 0);
+    let last = open(&mut store, true);
+    let content = fs::read(place.file()).unwrap();
+    place.block();
+    assert!(store.end_every(at(2)).is_err());
+    assert_eq!(store.take_ended(), [last]);
+    place.unblock(&content);
+    store.expire(at(3)).unwrap();
+    assert_eq!(place.store().sessions().len(), 0, "written later");
 }
 
 #[test]

@@ -122,9 +122,7 @@ impl Own {
     /// As JSON.
     pub(crate) fn respond(&self) -> Response<Body> {
         let body = json!({ "error": self.error, "message": self.message }).to_string();
-        let mut response = json_body(self.status, body);
-        response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        self.with_fields(response)
+        self.with_fields(json_body(self.status, body))
     }
 
     /// What the status owes besides a body.
@@ -162,12 +160,13 @@ const PAGE_FIELDS: [(header::HeaderName, &str); 5] = [
     (header::REFERRER_POLICY, "same-origin"),
 ];
 
-/// JSON that is no error.
+/// JSON for programs. Nobody keeps it, and no browser takes it for anything else.
 pub(crate) fn json_body(status: StatusCode, body: String) -> Response<Body> {
     let mut response = Response::new(Body::Own(Full::from(body)));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }

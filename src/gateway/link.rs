@@ -8,12 +8,13 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
 use super::GatewayError;
+use super::endpoint::guard_history;
 use super::probe;
 use super::seen::seen;
 use super::shared::Shared;
 use crate::wire::channel::Channel;
 use crate::wire::line::Line;
-use crate::wire::message::{Answering, FromGateway, ToGateway};
+use crate::wire::message::{Answering, FromGateway, ProcessState, ToGateway};
 use crate::wire::overview::Seen;
 
 /// How often what was seen is told, where it has changed.
@@ -33,7 +34,7 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// Starts the probe too: what it sees is told to the supervisor.
+    /// Starts the probe too, whose findings are told to the supervisor, and the history of the status page.
     pub(crate) fn new(
         channel: Channel,
         shared: Arc<Shared>,
@@ -41,6 +42,7 @@ impl Link {
         questions: mpsc::Receiver<FromGateway>,
     ) -> Self {
         let answering = probe::start(shared.clone());
+        guard_history::start(shared.clone());
         Self { channel, shared, lines, questions, answering, told: Seen::default(), drained: false }
     }
 
@@ -81,9 +83,19 @@ impl Link {
             ToGateway::SessionJudged { ticket, facts } => self.shared.sessions.settle(ticket, facts),
             ToGateway::SessionsEnded(digests) => self.shared.sessions.note_ended(&digests),
             ToGateway::Comfyui(state) => {
-                self.shared.health.send_modify(|health| health.process = state);
+                let anew = state == ProcessState::Starting;
+                self.shared.health.send_modify(|health| {
+                    health.process = state;
+                    if anew {
+                        health.answering = Answering::Unknown;
+                    }
+                });
                 // A new process has to be seen to serve; what the last one did says nothing about it.
-                self.tell_answering().await?;
+                if anew {
+                    self.channel.send(&FromGateway::Observed(Answering::Unknown)).await?;
+                } else {
+                    self.tell_answering().await?;
+                }
             }
             ToGateway::Overview(overview) => self.shared.health.send_modify(|health| health.overview = *overview),
             ToGateway::Gpu(reading) => self.shared.health.send_modify(|health| health.gpu = reading),

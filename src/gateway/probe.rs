@@ -73,8 +73,10 @@ pub(crate) fn start(shared: Arc<Shared>) -> watch::Receiver<Answering> {
         eager.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let seen = look(&shared, &mut device_asked).await;
-            shared.health.send_if_modified(|health| std::mem::replace(&mut health.answering, seen) != seen);
-            answering.send_if_modified(|known| std::mem::replace(known, seen) != seen);
+            // Also news where it is what was seen of the process before: another one forgets that.
+            if shared.health.send_if_modified(|health| std::mem::replace(&mut health.answering, seen) != seen) {
+                answering.send_replace(seen);
+            }
             if seen == Answering::Yes {
                 tokio::time::sleep(PACE).await;
             } else {

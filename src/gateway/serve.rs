@@ -16,7 +16,7 @@ use super::auth::credentials::{Presented, presented};
 use super::auth::decide::{Decision, Head, OwnPage, decide};
 use super::auth::refusal::Refusal;
 use super::connection::Guest;
-use super::endpoint::{login, metrics, session, socket};
+use super::endpoint::{guard, login, metrics, session, socket};
 use super::proxy::forward::{self, Admission};
 use super::proxy::origin;
 use super::tap::Connection;
@@ -92,7 +92,7 @@ fn note(guest: &Guest, class: Class, began: Instant, response: &Response<Body>) 
 fn class_of(decision: Decision, websocket: bool) -> Class {
     match decision {
         Decision::Refused(_) => Class::Refused,
-        Decision::Own(_) => Class::Own,
+        Decision::Own(_) | Decision::Guard(_) => Class::Own,
         Decision::Exempt => Class::Static,
         Decision::Socket(_) => Class::Websocket,
         Decision::NeedsKey | Decision::Open if websocket => Class::Websocket,
@@ -154,6 +154,7 @@ async fn decided(
             guest.discard(request);
             response
         }
+        Decision::Guard(page) => guard::answer(guest, settings, page, request).await,
         Decision::Exempt | Decision::Open => forward::hand_on(guest, settings, request, Admission::Everybody).await,
         Decision::NeedsKey | Decision::Socket(_) => guarded(guest, settings, decision, request).await,
         Decision::Refused(refusal) => refuse(guest, settings, refusal, request),
@@ -169,10 +170,11 @@ async fn guarded(
 ) -> Response<Body> {
     let websocket = Head::of(&request).is_websocket_upgrade();
     match (admit(guest, settings, &request, websocket).await, decision) {
-        (Admitted::Key, _) => match signed_in_by_link(guest, settings, &request).await {
+        (Admitted::Key, _) if request.uri().path() == "/" => match signed_in_by_link(guest, settings, &request).await {
             Some(response) => response,
             None => forward::hand_on(guest, settings, request, Admission::Key).await,
         },
+        (Admitted::Key, _) => forward::hand_on(guest, settings, request, Admission::Key).await,
         (Admitted::Session(session), _) => {
             let page = request.uri().path() == "/";
             let mut response = forward::hand_on(guest, settings, request, Admission::Session(session.digest)).await;
@@ -194,14 +196,13 @@ async fn guarded(
     }
 }
 
-/// A browser that was given `/?api_key=…` keeps a session instead, so that the key leaves its address bar.
-async fn signed_in_by_link(
+/// A browser that was given a page's address with `?api_key=…` keeps a session instead, so that the key leaves its address bar.
+pub(crate) async fn signed_in_by_link(
     guest: &Guest,
     settings: &GatewaySettings,
     request: &Request<Incoming>,
 ) -> Option<Response<Body>> {
-    let by_link =
-        request.uri().path() == "/" && matches!(presented(&HeaderMap::new(), request.uri().query()), Presented::Key(_));
+    let by_link = matches!(presented(&HeaderMap::new(), request.uri().query()), Presented::Key(_));
     if !by_link || Caller::of(request.method(), request.headers()) != Caller::Navigation {
         return None;
     }
@@ -210,7 +211,7 @@ async fn signed_in_by_link(
 }
 
 /// Nothing was presented: a person is shown where to sign in, a program is told what is missing.
-fn nobody(guest: &Guest, settings: &GatewaySettings, request: Request<Incoming>) -> Response<Body> {
+pub(crate) fn nobody(guest: &Guest, settings: &GatewaySettings, request: Request<Incoming>) -> Response<Body> {
     let caller = Caller::of(request.method(), request.headers());
     let response = match unauthenticated(caller, request.uri()) {
         Unauthenticated::LoginPage => login::in_place(settings, &request),

@@ -3,6 +3,7 @@
 //! The supervisor has the list; this memory only saves the question on each of a page's 470 requests.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -27,7 +28,7 @@ const ENDS: usize = 256;
 pub(crate) enum Ended {
     /// The session with this digest.
     One(Digest),
-    /// Every session: the key was changed.
+    /// Every session: the key was changed, or a guest has signed everybody out.
     All,
 }
 
@@ -103,6 +104,15 @@ impl Sessions {
         if self.questions.send(FromGateway::EndSession { digest }).await.is_err() {
             tracing::error!("the gateway is ending: the end of a session was not told");
         }
+    }
+
+    /// Ends all: whoever is asked about from now on is asked about behind this question.
+    pub(crate) async fn end_every(&self, peer: IpAddr) {
+        if self.questions.send(FromGateway::EndEverySession { peer }).await.is_err() {
+            tracing::error!("the gateway is ending: the end of all sessions was not told");
+        }
+        self.memory().known.clear();
+        self.tell(Ended::All);
     }
 
     /// The supervisor's answer about a session.

@@ -1,14 +1,16 @@
 //! What all threads of the gateway look at: settings, certificate, key, and how ComfyUI is.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use http::HeaderValue;
 use tokio::sync::{mpsc, watch};
 
 use super::GatewayError;
+use super::endpoint::guard::Pace;
+use super::endpoint::guard_history::History;
 use super::endpoint::health::Health;
 use super::judge::Judge;
 use super::seen::Refusals;
@@ -44,6 +46,12 @@ pub(crate) struct Shared {
     pub(crate) key: watch::Sender<KeyEpoch>,
     /// How ComfyUI is.
     pub(crate) health: watch::Sender<Health>,
+    /// The last hour's figures.
+    history: Mutex<History>,
+    /// When guests last had ComfyUI restarted.
+    pub(crate) restarts: Pace,
+    /// What is told to the supervisor.
+    pub(crate) supervisor: mpsc::Sender<FromGateway>,
     /// Whether the gateway is ending.
     pub(crate) draining: watch::Sender<bool>,
     /// What is counted for `/metrics`.
@@ -64,11 +72,14 @@ impl Shared {
             tls: ArcSwap::new(Arc::new(tls::server_config(&setup.identity)?)),
             upstream_host: host.unwrap_or(HeaderValue::from_static("127.0.0.1")),
             upstream: setup.upstream,
+            supervisor: questions.clone(),
             sessions: Sessions::new(questions.clone()),
             judge: Judge::new(questions)
                 .map_err(|source| GatewayError::System { step: "read random bytes", source })?,
             key: watch::Sender::new(KeyEpoch { number: 0, state: setup.key }),
             health: watch::Sender::new(Health::new(setup.comfyui, setup.gpu, setup.wish, setup.overview)),
+            history: Mutex::new(History::new()),
+            restarts: Pace::default(),
             draining: watch::Sender::new(false),
             metrics: Metrics::new(),
             refusals: Refusals::default(),
@@ -76,6 +87,11 @@ impl Shared {
             anonymous_sockets: AtomicUsize::new(0),
             settings: ArcSwap::from_pointee(setup.settings),
         })
+    }
+
+    /// The last hour's figures, to be held for a moment only.
+    pub(crate) fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Serves new connections with another certificate; one that cannot be used leaves the old one in force.

@@ -1,5 +1,6 @@
 //! What the roles say, once the permit table has let it through, and the ends of children.
 
+use std::net::IpAddr;
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -42,6 +43,8 @@ impl Supervisor {
             FromGateway::OpenSession { ticket, key, login } => self.log_in(ticket, key, login),
             FromGateway::JudgeSession { ticket, digest } => self.judge_session(ticket, &digest),
             FromGateway::EndSession { digest } => self.end_session(&digest),
+            FromGateway::Restart { peer } => self.restart_for(peer),
+            FromGateway::EndEverySession { peer } => self.end_every_session(peer),
             FromGateway::Observed(answering) => {
                 // Somebody else's ComfyUI that is there again was started again.
                 if self.comfyui.is_none() && answering == Answering::Yes && self.answering == Answering::Refused {
@@ -59,6 +62,14 @@ impl Supervisor {
                 }
             }
             FromGateway::Drained => self.drained = true,
+        }
+    }
+
+    /// A guest wants ComfyUI restarted; the gateway has seen to it that he may.
+    fn restart_for(&mut self, peer: IpAddr) {
+        match self.restart_comfyui() {
+            Ok(_) => tracing::warn!(%peer, "a guest restarts ComfyUI; its jobs are lost"),
+            Err(why) => tracing::warn!(%peer, "a guest wants ComfyUI restarted: {why}"),
         }
     }
 

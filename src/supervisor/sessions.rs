@@ -1,5 +1,6 @@
 //! Sessions: opened for who has the key, ended by sign-out, by time, by another key, or by a person at the command line.
 
+use std::net::IpAddr;
 use std::time::SystemTime;
 
 use super::Supervisor;
@@ -67,6 +68,17 @@ impl Supervisor {
             && let Err(error) = store.end(digest, SystemTime::now())
         {
             tracing::error!("a session has ended in memory only: {error}");
+        }
+        self.tell_ended();
+    }
+
+    /// A guest signs everybody out.
+    pub(super) fn end_every_session(&mut self, peer: IpAddr) {
+        if let Some(store) = &mut self.sessions {
+            match store.end_every(SystemTime::now()) {
+                Ok(count) => tracing::warn!(%peer, count, "a guest has ended all sessions"),
+                Err(error) => tracing::error!(%peer, "all sessions have ended in memory only: {error}"),
+            }
         }
         self.tell_ended();
     }

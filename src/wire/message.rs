@@ -95,6 +95,16 @@ pub(crate) enum FromGateway {
         /// SHA-256 of the session's id.
         digest: [u8; 32],
     },
+    /// A guest wants ComfyUI started anew.
+    Restart {
+        /// The guest's address, for the log.
+        peer: IpAddr,
+    },
+    /// A guest signs everybody out.
+    EndEverySession {
+        /// The guest's address, for the log.
+        peer: IpAddr,
+    },
     /// How ComfyUI's port answered; said when it changes.
     Observed(Answering),
     /// What else the gateway knows; said when it changes.

@@ -51,6 +51,10 @@ pub(crate) enum Kind {
     JudgeSession,
     /// `EndSession`
     EndSession,
+    /// `Restart`
+    Restart,
+    /// `EndEverySession`
+    EndEverySession,
     /// `Observed`
     Observed,
     /// `Seen`
@@ -79,6 +83,8 @@ impl Judged for FromGateway {
             Self::OpenSession { .. } => Kind::OpenSession,
             Self::JudgeSession { .. } => Kind::JudgeSession,
             Self::EndSession { .. } => Kind::EndSession,
+            Self::Restart { .. } => Kind::Restart,
+            Self::EndEverySession { .. } => Kind::EndEverySession,
             Self::Observed(_) => Kind::Observed,
             Self::Seen(_) => Kind::Seen,
             Self::Checked(_) => Kind::Checked,
@@ -110,6 +116,8 @@ const TABLE: &[(Role, Kind, &[Phase], bool)] = &[
     (Role::Gateway, Kind::OpenSession, &[Working, Ending], false),
     (Role::Gateway, Kind::JudgeSession, &[Working, Ending], false),
     (Role::Gateway, Kind::EndSession, &[Working, Ending], false),
+    (Role::Gateway, Kind::Restart, &[Working], false),
+    (Role::Gateway, Kind::EndEverySession, &[Working], false),
     (Role::Gateway, Kind::Observed, &[Working, Ending], false),
     (Role::Gateway, Kind::Seen, &[Working, Ending], false),
     (Role::Gateway, Kind::Checked, &[Starting, Working, Ending], false),
@@ -173,6 +181,8 @@ impl Permits {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::net::IpAddr;
+
     use super::*;
     use crate::secret::Secret;
     use crate::wire::gpu::GpuReading;
@@ -203,6 +213,19 @@ mod tests {
     }
 
     #[test]
+    fn comfyui_is_restarted_and_everybody_signed_out_only_by_a_gateway_that_works() {
+        let peer = IpAddr::from([192, 0, 2, 7]);
+        for message in [FromGateway::Restart { peer }, FromGateway::EndEverySession { peer }] {
+            let mut permits = Permits::new(Role::Gateway);
+            assert!(permits.admit(&message).is_err());
+            permits.admit(&FromGateway::Ready).unwrap();
+            permits.admit(&message).unwrap();
+            permits.ending();
+            assert!(permits.admit(&message).is_err());
+        }
+    }
+
+    #[test]
     fn a_sensor_reads_only_while_it_works() {
         let mut permits = Permits::new(Role::Sensor);
         assert!(permits.admit(&FromSensor::Reading(GpuReading::Unknown)).is_err());
@@ -221,6 +244,8 @@ mod tests {
                 | Kind::OpenSession
                 | Kind::JudgeSession
                 | Kind::EndSession
+                | Kind::Restart
+                | Kind::EndEverySession
                 | Kind::Observed
                 | Kind::Seen
                 | Kind::Drained => *role == Role::Gateway,

@@ -15,26 +15,8 @@ import pytest
 
 from harness import ws
 from harness.guard import Guard, free_port
-from harness.metrics import Scrape, UnixConnection, plainly, scrape
+from harness.metrics import FAIL, SLEEP, Scrape, UnixConnection, plainly, queue, scrape, workflow
 from harness.wait import until
-
-SLEEP = {"1": {"class_type": "Sleep", "inputs": {"seconds": 0.3, "steps": 1}}}
-FAIL = {"1": {"class_type": "Fail", "inputs": {"message": "as told"}}}
-
-
-def workflow(seed: int) -> dict:
-    return {
-        "1": {"class_type": "EmptyImage", "inputs": {"width": 16, "height": 16, "batch_size": 1, "color": seed}},
-        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": f"metrics-{seed}"}},
-    }
-
-
-def queue(guard, prompt: dict, **more) -> str:
-    body = json.dumps({"prompt": prompt, "client_id": "x"}).encode()
-    answer = guard.request("POST", "/prompt", content=body, headers={"Content-Type": "application/json"}, key=True, **more)
-    assert answer.status == 200, answer.body
-    return answer.json()["prompt_id"]
-
 
 class Difference:
     """What has changed since it was made: `since("requests_total", class_="api")`."""

@@ -14,11 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from behaviour.gpu import CUDA, GIB, Library, built  # noqa: F401  (a fixture)
-from behaviour.metrics import FAIL, queue, workflow
 from harness import places, ws
+from harness.driver import CUDA, GIB, Library
 from harness.guard import Guard, free_port
-from harness.metrics import UnixConnection, plainly
+from harness.metrics import FAIL, queue, workflow
 from harness.wait import until
 
 PACKAGING = places.ROOT / "packaging"
@@ -87,7 +86,7 @@ class Prometheus:
 
 
 @pytest.fixture(scope="module")
-def run(built, tmp_path_factory):  # noqa: F811
+def run(built, tmp_path_factory):
     """A guard with a GPU on which all has happened, and the Prometheus that looked on."""
     folder = tmp_path_factory.mktemp("prometheus")
     library_folder = Path("/tmp") / f"comfy-guard-nvml-{os.getpid()}"

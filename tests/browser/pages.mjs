@@ -28,15 +28,17 @@ export const play = async ({ context, page, facts }) => {
   const found = {};
   const scripted = facts.browser.javaScriptEnabled !== false;
   if (facts.enter) {
-    await page.goto(`${facts.origin}/auth_login.html`);
+    const next = facts.next ?? '/';
+    await page.goto(`${facts.origin}/auth_login.html?next=${encodeURIComponent(next)}`);
     await signIn(page, facts.key);
-    await page.waitForURL(`${facts.origin}/`);
+    await page.waitForURL(facts.origin + next);
   }
   for (const [name, path] of facts.places) {
     const answer = await page.goto(facts.origin + path);
     await page.waitForLoadState('load');
     if (scripted) await page.waitForTimeout(150);
-    await page.screenshot({ path: `${facts.pictures}/${name}.${facts.mark}.png` });
+    if (facts.settled) await page.waitForSelector(facts.settled);
+    await page.screenshot({ path: `${facts.pictures}/${name}.${facts.mark}.png`, fullPage: Boolean(facts.settled) });
     const session = await context.newCDPSession(page);
     const { cssLayoutViewport, cssContentSize } = await session.send('Page.getLayoutMetrics');
     await session.detach();

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from . import toml
 from .places import ROOT
 from .wait import until
 
@@ -41,7 +42,7 @@ def start(fresh, library: Library, *lines: str, device=CUDA, arguments=(), confi
     """A guard whose driver plays `lines` and whose ComfyUI computes on `device`; without one on the CPU, as told by `arguments` or not."""
     library.plays(*lines)
     told = ["--device", json.dumps(device), *arguments] if device else [*arguments]
-    laid = {"gpu": {"library": str(library.file)}, **(config or {})}
+    laid = toml.merge({"gpu": {"library": str(library.file)}}, config or {})
     return fresh(config=laid, comfyui_arguments=told, wait="answers", **more)
 
 

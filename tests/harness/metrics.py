@@ -1,6 +1,7 @@
-"""The page of /metrics as numbers, and the ways to get it."""
+"""The page of /metrics as numbers, the ways to get it, and jobs to be counted."""
 
 import http.client
+import json
 import re
 import socket
 
@@ -59,3 +60,21 @@ def plainly(connection: http.client.HTTPConnection, target: str = "/metrics", me
     body = answer.read()
     connection.close()
     return answer.status, dict(answer.getheaders()), body
+
+
+SLEEP = {"1": {"class_type": "Sleep", "inputs": {"seconds": 0.3, "steps": 1}}}
+FAIL = {"1": {"class_type": "Fail", "inputs": {"message": "as told"}}}
+
+
+def workflow(seed: int) -> dict:
+    return {
+        "1": {"class_type": "EmptyImage", "inputs": {"width": 16, "height": 16, "batch_size": 1, "color": seed}},
+        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": f"metrics-{seed}"}},
+    }
+
+
+def queue(guard, prompt: dict, **more) -> str:
+    body = json.dumps({"prompt": prompt, "client_id": "x"}).encode()
+    answer = guard.request("POST", "/prompt", content=body, headers={"Content-Type": "application/json"}, key=True, **more)
+    assert answer.status == 200, answer.body
+    return answer.json()["prompt_id"]

@@ -85,6 +85,11 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
+def cpu_nanoseconds(pid: int) -> int:
+    """The same to the nanosecond, summed over its living threads (/proc/PID/task/TID/schedstat)."""
+    return sum(int(read(pid, f"task/{thread}/schedstat").split()[0]) for thread in os.listdir(f"/proc/{pid}/task"))
+
+
 def descriptors(pid: int) -> dict[int, str]:
     """Open descriptors and what each is."""
     found = {}

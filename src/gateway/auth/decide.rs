@@ -31,7 +31,34 @@ const OWN_PAGES: &[(&str, OwnPage, &str)] = &[
     ("/auth_session", OwnPage::Session, "GET, HEAD, POST, DELETE"),
 ];
 
-/// What the gateway answers itself; whether a key is needed, each says.
+/// The status page and what belongs to it, as [`OWN_PAGES`].
+const GUARD_PAGES: &[(&str, GuardPage, &str)] = &[
+    ("/guard", GuardPage::Moved, "GET, HEAD"),
+    ("/guard/", GuardPage::Page, "GET, HEAD"),
+    ("/guard/status.json", GuardPage::Status, "GET, HEAD"),
+    ("/guard/history.json", GuardPage::History, "GET, HEAD"),
+    ("/guard/restart", GuardPage::Restart, "POST"),
+    ("/guard/sign_out_everywhere", GuardPage::SignOutEverywhere, "POST"),
+];
+
+/// What the gateway answers itself, for who has a right credential.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum GuardPage {
+    /// The page's address without its slash.
+    Moved,
+    /// The status page.
+    Page,
+    /// What it shows.
+    Status,
+    /// The last hour's figures.
+    History,
+    /// Starts ComfyUI anew.
+    Restart,
+    /// Ends all sessions.
+    SignOutEverywhere,
+}
+
+/// What else the gateway answers itself; whether a key is needed, each says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OwnPage {
     /// `/health`. A credential is not needed; an invalid or wrong one is 401 all the same.
@@ -107,6 +134,8 @@ impl<'a> Head<'a> {
 pub(crate) enum Decision {
     /// The gateway itself, for anybody.
     Own(OwnPage),
+    /// The gateway itself, for who has a right credential, or for anybody where authentication is off.
+    Guard(GuardPage),
     /// ComfyUI, for anybody: one of its static files.
     Exempt,
     /// ComfyUI, for who has a right credential.
@@ -128,9 +157,11 @@ pub(crate) fn decide(head: &Head<'_>, policy: &config::Auth) -> Decision {
     if let Err(refusal) = check(head, kind) {
         return Decision::Refused(refusal);
     }
-    if let Some((_, page, allow)) = OWN_PAGES.iter().find(|(path, ..)| *path == head.path) {
+    let own = OWN_PAGES.iter().map(|(path, page, allow)| (*path, Decision::Own(*page), *allow));
+    let guard = GUARD_PAGES.iter().map(|(path, page, allow)| (*path, Decision::Guard(*page), *allow));
+    if let Some((_, decision, allow)) = own.chain(guard).find(|(path, ..)| *path == head.path) {
         if allow.split(", ").any(|method| method == head.method.as_str()) {
-            return Decision::Own(*page);
+            return decision;
         }
         return Decision::Refused(Refusal::MethodNotAllowed(allow));
     }

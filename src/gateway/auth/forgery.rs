@@ -154,13 +154,17 @@ fn site(headers: &HeaderMap) -> Site {
     }
 }
 
-/// Whether the token came in `Authorization` or `X-API-Key`. Not in the query: an address is seen and kept by many.
 fn carries_token(facts: &Facts<'_>) -> bool {
+    shows_token(facts.headers, facts.token)
+}
+
+/// Whether the token came in `Authorization` or `X-API-Key`. Not in the query: an address is seen and kept by many.
+pub(crate) fn shows_token(headers: &HeaderMap, token: &Secret<String>) -> bool {
     // `presented` reads Basic as well; browsers add that by themselves, so it is no proof.
-    let by_bearer = facts.headers.get_all(AUTHORIZATION).iter().all(|value| {
+    let by_bearer = headers.get_all(AUTHORIZATION).iter().all(|value| {
         value.as_bytes().trim_ascii().get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer"))
     });
-    by_bearer && matches!(presented(facts.headers, None), Presented::Key(key) if is_token(key.expose(), facts.token))
+    by_bearer && matches!(presented(headers, None), Presented::Key(key) if is_token(key.expose(), token))
 }
 
 fn keyed(key: &[u8; 32]) -> Hmac<Sha256> {

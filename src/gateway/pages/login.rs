@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use html_escape::encode_quoted_attribute;
 
 use super::language::Language;
-use super::policy::{Page, STYLE, policy, source};
+use super::policy::{Page, STYLE, STYLE_SOURCE, policy, source};
 use super::template::{Value, fill};
 use super::texts::Texts;
 use crate::config::Origin;
@@ -101,7 +101,7 @@ pub(crate) fn login(language: Language, state: &LoginState<'_>, frame_ancestors:
             ("says", Value::Markup(&says)),
         ],
     );
-    Page { html, policy: policy(&SCRIPT_SOURCE, frame_ancestors) }
+    Page { html, policy: policy(&SCRIPT_SOURCE, &STYLE_SOURCE, frame_ancestors) }
 }
 
 fn invalid(error: Option<LoginError>) -> &'static str {

@@ -2,6 +2,8 @@
 //!
 //! A page depends on `Accept-Language`, so an answer that carries one says `Vary: Accept-Language`.
 
+mod guard;
+mod guard_texts;
 mod inject;
 mod language;
 mod login;
@@ -10,6 +12,7 @@ mod policy;
 mod template;
 mod texts;
 
+pub(crate) use guard::guard;
 pub(crate) use inject::{INJECT_JS, inject_etag};
 pub(crate) use language::{Language, language};
 pub(crate) use login::{LoginError, LoginState, login};

@@ -6,7 +6,7 @@ use http::StatusCode;
 
 use super::language::Language;
 use super::login::attribute;
-use super::policy::{Page, STYLE, policy, source};
+use super::policy::{Page, STYLE, STYLE_SOURCE, policy, source};
 use super::template::{Value, fill};
 use super::texts::Texts;
 use crate::config::Origin;
@@ -51,7 +51,7 @@ pub(crate) fn notice(language: Language, answer: &Own, frame_ancestors: &[Origin
             ("status", Value::Text(answer.status.as_str())),
         ],
     );
-    Page { html, policy: policy(&SCRIPT_SOURCE, frame_ancestors) }
+    Page { html, policy: policy(&SCRIPT_SOURCE, &STYLE_SOURCE, frame_ancestors) }
 }
 
 /// Whether the same request may well succeed soon.

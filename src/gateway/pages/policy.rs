@@ -21,18 +21,18 @@ pub(crate) struct Page {
     pub(crate) policy: HeaderValue,
 }
 
-static STYLE_SOURCE: LazyLock<String> = LazyLock::new(|| source(STYLE));
+/// The expression that allows [`STYLE`].
+pub(super) static STYLE_SOURCE: LazyLock<String> = LazyLock::new(|| source(STYLE));
 
 /// The expression that allows exactly one embedded text (CSP level 3, section 2.3.1, hash-source).
 pub(super) fn source(text: &str) -> String {
     format!("'sha256-{}'", STANDARD.encode(Sha256::digest(text)))
 }
 
-/// The policy of a page with one script. `frame_ancestors`: who may show it in a frame, besides the site itself.
-pub(super) fn policy(script_source: &str, frame_ancestors: &[Origin]) -> HeaderValue {
-    let style_source = STYLE_SOURCE.as_str();
+/// The policy of a page with these scripts and styles. `frame_ancestors`: who may show it in a frame, besides the site itself.
+pub(super) fn policy(scripts: &str, styles: &str, frame_ancestors: &[Origin]) -> HeaderValue {
     let mut policy = format!(
-        "default-src 'none'; script-src {script_source}; style-src {style_source}; img-src data:; connect-src 'self'; \
+        "default-src 'none'; script-src {scripts}; style-src {styles}; img-src data:; connect-src 'self'; \
          form-action 'self'; base-uri 'none'; frame-ancestors 'self'"
     );
     for origin in frame_ancestors {
@@ -58,19 +58,19 @@ mod tests {
     #[test]
     fn only_the_named_origins_may_frame_a_page() {
         let named = ["https://app.example.org".parse().unwrap(), "https://[2001:db8::1]:8443".parse().unwrap()];
-        let framed = policy("'x'", &named);
+        let framed = policy("'x'", "'y'", &named);
         assert!(
             framed
                 .to_str()
                 .unwrap()
                 .ends_with("; frame-ancestors 'self' https://app.example.org https://[2001:db8::1]:8443")
         );
-        assert!(policy("'x'", &[]).to_str().unwrap().ends_with("; frame-ancestors 'self'"));
+        assert!(policy("'x'", "'y'", &[]).to_str().unwrap().ends_with("; frame-ancestors 'self'"));
     }
 
     #[test]
     fn nothing_unsafe_is_allowed() {
-        let policy = policy(&source("x"), &[]);
+        let policy = policy(&source("x"), &STYLE_SOURCE, &[]);
         let policy = policy.to_str().unwrap();
         assert!(policy.starts_with("default-src 'none'; script-src 'sha256-"));
         assert!(!policy.contains("unsafe") && !policy.contains('*') && !policy.contains("http"));

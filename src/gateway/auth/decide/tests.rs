@@ -63,6 +63,30 @@ fn places_are_answered_by_whom_the_contract_says() {
 }
 
 #[test]
+fn the_status_page_is_the_guards_own_and_needs_a_credential() {
+    for (method, target, decision) in [
+        ("GET", "/guard", Decision::Guard(GuardPage::Moved)),
+        ("GET", "/guard/", Decision::Guard(GuardPage::Page)),
+        ("GET", "/guard/?x=y", Decision::Guard(GuardPage::Page)),
+        ("HEAD", "/guard/status.json", Decision::Guard(GuardPage::Status)),
+        ("GET", "/guard/history.json", Decision::Guard(GuardPage::History)),
+        ("POST", "/guard/restart", Decision::Guard(GuardPage::Restart)),
+        ("POST", "/guard/sign_out_everywhere", Decision::Guard(GuardPage::SignOutEverywhere)),
+        ("GET", "/guard/restart", Decision::Refused(Refusal::MethodNotAllowed("POST"))),
+        ("HEAD", "/guard/sign_out_everywhere", Decision::Refused(Refusal::MethodNotAllowed("POST"))),
+        ("POST", "/guard/status.json", Decision::Refused(Refusal::MethodNotAllowed("GET, HEAD"))),
+        // What only looks like them is a place of ComfyUI's, behind the key.
+        ("GET", "/guard/restart/", Decision::NeedsKey),
+        ("GET", "/guard%2Fstatus.json", Decision::NeedsKey),
+        ("GET", "//guard/status.json", Decision::NeedsKey),
+        ("POST", "/api/guard/restart", Decision::NeedsKey),
+        ("GET", "/guard/page.js", Decision::NeedsKey),
+    ] {
+        assert_eq!(h1(method, target, &[HOST]), decision, "{method} {target}");
+    }
+}
+
+#[test]
 fn methods_and_targets_that_nobody_may_use_are_refused() {
     let not_allowed = Decision::Refused(Refusal::MethodNotAllowed(ANYWHERE));
     assert_eq!(h1("TRACE", "/queue", &[HOST]), not_allowed);
@@ -209,7 +233,7 @@ fn no_route_is_open_to_anybody() {
 fn openness(decision: Decision) -> u8 {
     match decision {
         Decision::Refused(_) => 0,
-        Decision::NeedsKey => 1,
+        Decision::NeedsKey | Decision::Guard(_) => 1,
         Decision::Socket(_) => 2,
         Decision::Exempt | Decision::Own(_) | Decision::Open => 3,
     }
