@@ -40,6 +40,8 @@ EMPTY = {
     "comfy_guard_comfyui_step_progress_ratio": "only while a step runs that draws a progress bar",
 }
 
+PLAYED = ("gpus 1", f"memory 0 {80 * GIB} {20 * GIB}", "process 0 77 5", "ecc 0 0 5", "throttle 0 4")
+
 CONFIG = """
 global: {scrape_interval: 1s, evaluation_interval: 1s}
 rule_files: [%(rules)s]
@@ -92,7 +94,7 @@ def run(built, tmp_path_factory):
     library_folder = Path("/tmp") / f"comfy-guard-nvml-{os.getpid()}"
     library_folder.mkdir(mode=0o755)
     library = Library(library_folder, built)
-    library.plays("gpus 1", f"memory 0 {80 * GIB} {20 * GIB}", "process 0 77 5", "xid 0 31 1", "ecc 0 0 5", "throttle 0 4")
+    library.plays(*PLAYED)
     local = free_port()
     config = {"gpu": {"library": str(library.file)}, "metrics": {"listen": [f"127.0.0.1:{local}"]}}
     try:
@@ -100,7 +102,7 @@ def run(built, tmp_path_factory):
             prometheus = Prometheus(folder, guard, local)
             try:
                 until(lambda: all(t["health"] == "up" for t in prometheus.targets().values()) and len(prometheus.targets()) == 2, 30, "both targets are up", every=0.2)
-                everything_happens(guard)
+                everything_happens(guard, library)
                 time.sleep(4)  # two scrapes more, so that a rate sees what happened
                 yield guard, prometheus
             finally:
@@ -109,7 +111,7 @@ def run(built, tmp_path_factory):
         shutil.rmtree(library_folder)
 
 
-def everything_happens(guard) -> None:
+def everything_happens(guard, library) -> None:
     with guard.client() as client:
         for _ in range(5):
             guard.get("/queue", key=True, client=client)
@@ -125,7 +127,10 @@ def everything_happens(guard) -> None:
     os.kill(guard.pids()["comfyui"], signal.SIGKILL)
     until(lambda: not guard.healthy(), 10, "its death is noticed")
     until(guard.healthy, 40, "ComfyUI is back")
-    guard.kill("sensor") if "sensor" in guard.pids() else None
+    guard.kill("sensor")
+    # An event of its own time: what the last sensor heard went with it.
+    until(lambda: "gpu_memory_used" in guard.get("/metrics", key=True).body.decode(), 10, "a reading")
+    library.plays(*PLAYED, "xid 0 31 2")
     queue(guard, workflow(3))
 
 

@@ -294,7 +294,8 @@ mod tests {
 
     #[test]
     fn the_form_is_that_of_what_was_presented() {
-        let table: [(&[(&'static str, &str)], Option<&str>, CredentialKind); 9] = [
+        type Row<'a> = (&'a [(&'static str, &'a str)], Option<&'a str>, CredentialKind);
+        let table: [Row<'_>; 9] = [
             (&[("authorization", "Bearer x")], Some("token=y"), CredentialKind::Bearer),
             (&[("authorization", "bearer ")], None, CredentialKind::Bearer),
             (&[("authorization", "BASIC dXNlcjp4")], None, CredentialKind::Basic),

@@ -13,7 +13,8 @@ const MOST_INSTANCES: usize = 16;
 /// A figure of one GPU: its name, what it is, and how it is had.
 type Figure = (&'static str, &'static str, fn(&Gpu) -> Option<f64>);
 /// A figure that falls into several: its name, what it is, the label that tells them apart, and the values.
-type Figures = (&'static str, &'static str, &'static str, fn(&Gpu) -> Vec<(&'static str, Option<f64>)>);
+type Figures = (&'static str, &'static str, &'static str, Split);
+type Split = fn(&Gpu) -> Vec<(&'static str, Option<f64>)>;
 
 const GAUGES: &[Figure] = &[
     ("gpu_lost", "Whether the GPU fell off the bus", |gpu| Some(truth(gpu.lost))),
@@ -166,11 +167,7 @@ impl Page {
     }
 }
 
-fn split(
-    gpu: &Gpu,
-    key: &'static str,
-    figures: fn(&Gpu) -> Vec<(&'static str, Option<f64>)>,
-) -> impl Iterator<Item = (Labels, f64)> {
+fn split(gpu: &Gpu, key: &'static str, figures: Split) -> impl Iterator<Item = (Labels, f64)> {
     figures(gpu).into_iter().filter_map(move |(word, value)| {
         let mut labels = labels(gpu);
         labels.push((key, word.to_owned()));
