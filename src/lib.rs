@@ -52,6 +52,7 @@
 //! - What happens to a request: `gateway/serve.rs`, then the decision in `gateway/auth/decide.rs`.
 //! - How a browser signs in: `gateway/endpoint/session.rs`, then `supervisor/sessions.rs`; whose cookie counts when:
 //!   `gateway/auth/forgery.rs`.
+//! - What the status page shows and does: `gateway/endpoint/guard.rs`; what it is made of: `telemetry/status.rs`.
 //! - What passes between the processes: `wire/message.rs`, and who may say it when: `wire/permit.rs`.
 //! - What happens when something dies, stops or is read again: `supervisor/mod.rs`.
 //! - What is between fork and exec: `os/spawn.rs`; between that and ComfyUI: `sandbox/comfyui/stage.rs`.

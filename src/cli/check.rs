@@ -82,6 +82,14 @@ pub(crate) fn run(global: &Global) -> Result<(), Failure> {
     Ok(())
 }
 
+/// What would stop a start, and what would not, of files and users alone: each names its cure.
+pub(super) fn files_and_users(config: &Config) -> (Vec<String>, Vec<String>) {
+    let mut report = Report::default();
+    comfyui(config, &mut report);
+    accounts(config, &mut report);
+    (report.lacks.iter().map(Lack::to_string).collect(), report.warnings)
+}
+
 fn examine(config: &Config) -> Report {
     let mut report = Report::default();
     for check in CHECKS {

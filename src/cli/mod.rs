@@ -5,6 +5,7 @@ mod ca;
 mod cage;
 mod check;
 mod control;
+mod doctor;
 mod documents;
 mod failure;
 mod key_input;
@@ -54,6 +55,7 @@ enum Command {
     Status(status::Args),
     Logs(logs::Args),
     Restart(restart::Args),
+    Doctor(doctor::Args),
     Ca(ca::Args),
     Sessions(sessions::Args),
     #[command(hide = true)]
@@ -83,6 +85,7 @@ pub fn main() -> ExitCode {
         Command::Status(args) => status::run(&global, &args),
         Command::Logs(args) => logs::run(&global, &args),
         Command::Restart(args) => restart::run(&global, &args),
+        Command::Doctor(args) => doctor::run(&global, &args),
         Command::Ca(args) => ca::run(&global, &args),
         Command::Sessions(args) => sessions::run(&global, &args),
         Command::Documents(args) => documents::run(&args),

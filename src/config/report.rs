@@ -42,6 +42,13 @@ pub(crate) struct Finding {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Findings(pub(super) Vec<Finding>);
 
+impl Findings {
+    /// One after the other.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Finding> {
+        self.0.iter()
+    }
+}
+
 impl FromIterator<Finding> for Findings {
     fn from_iter<I: IntoIterator<Item = Finding>>(findings: I) -> Self {
         Self(findings.into_iter().collect())

@@ -119,6 +119,12 @@ impl Places {
     }
 }
 
+/// Where the certificate and its key lie that the guard makes itself.
+pub(crate) fn leaf(state_directory: &Path) -> (PathBuf, PathBuf) {
+    let places = Places::of(state_directory);
+    (places.leaf, places.leaf_key)
+}
+
 /// Loads what is there, makes what is missing, renews what ends. Run as the user that owns the state directory.
 ///
 /// A kill at any point is mended by the next start: a key is written before its certificate, and a pair that does not fit is made anew.

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use nix::errno::Errno;
 use nix::fcntl::{self, OFlag};
 use nix::sys::stat::{self, Mode};
+use nix::sys::statvfs::statvfs;
 use nix::unistd::{self, UnlinkatFlags};
 use zeroize::Zeroizing;
 
@@ -246,6 +247,13 @@ pub(crate) fn signature(path: &Path) -> Option<Signature> {
         modified: (found.mtime(), found.mtime_nsec()),
         changed: (found.ctime(), found.ctime_nsec()),
     })
+}
+
+/// The bytes of the file system at `path` (statvfs(3)): all, and those that others than root may still write.
+pub(crate) fn space(path: &Path) -> io::Result<(u64, u64)> {
+    let found = statvfs(path)?;
+    let block = found.fragment_size();
+    Ok((found.blocks().saturating_mul(block), found.blocks_available().saturating_mul(block)))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 pub(crate) mod arguments;
 pub(crate) mod cgroup;
+pub(crate) mod clock;
 pub(crate) mod descriptors;
 pub(crate) mod files;
 pub(crate) mod landlock;

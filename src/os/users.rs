@@ -1,5 +1,6 @@
 //! Users and groups of the system, by name and by number.
 
+use std::ffi::CString;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -100,6 +101,18 @@ pub(crate) fn lookup_group(name: &str) -> Result<Gid, UserError> {
     }
 }
 
+/// The group's name, where it has one.
+pub(crate) fn group_name(gid: Gid) -> Option<String> {
+    unistd::Group::from_gid(unistd::Gid::from_raw(gid.0)).ok().flatten().map(|group| group.name)
+}
+
+/// The groups that a login of this user is in, its primary one among them; that one alone where the database cannot be asked.
+pub(crate) fn groups_of(account: &Account) -> Vec<Gid> {
+    let name = CString::new(account.name.as_str()).unwrap_or_default();
+    let groups = unistd::getgrouplist(&name, unistd::Gid::from_raw(account.gid.0));
+    groups.map_or_else(|_| vec![account.gid], |groups| groups.iter().map(|group| Gid(group.as_raw())).collect())
+}
+
 /// The user whose rights this process has.
 pub(crate) fn effective_uid() -> Uid {
     Uid(unistd::geteuid().as_raw())
@@ -116,6 +129,8 @@ mod tests {
         assert_eq!((root.uid, root.gid), (Uid::ROOT, Gid(0)));
         assert_eq!(root.uid.to_string(), "root");
         assert_eq!(lookup_group("root").unwrap(), Gid(0));
+        assert_eq!(group_name(Gid(0)).as_deref(), Some("root"));
+        assert!(groups_of(&root).contains(&Gid(0)));
     }
 
     #[test]

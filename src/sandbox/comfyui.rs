@@ -113,7 +113,7 @@ pub(crate) fn places(settings: &OwnedComfyui, environment: &[(OsString, OsString
 }
 
 /// The value of an option of `main.py`. argparse takes every unambiguous beginning of an option, and the last one counts.
-fn option<'a>(arguments: &'a [String], option: &str) -> Option<&'a str> {
+pub(crate) fn option<'a>(arguments: &'a [String], option: &str) -> Option<&'a str> {
     // A beginning of several options ends main.py.
     let is_meant = |name: &str| name.len() > "--".len() && option.starts_with(name);
     let mut found = None;

@@ -8,7 +8,7 @@ mod nvml;
 mod reader;
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::time::MissedTickBehavior;
@@ -41,6 +41,11 @@ pub(crate) enum SensorError {
     /// The first message was not the set-up.
     #[error("the supervisor did not say how to log")]
     NoSetup,
+}
+
+/// The driver's library that a sensor with this `gpu.library` would load, links followed to its end; why there is none.
+pub(crate) fn driver_library(configured: Option<&Path>) -> Result<PathBuf, String> {
+    library::find(configured).map_err(|error| error.to_string())
 }
 
 /// Runs the sensor until the supervisor ends it or is gone, or another one may see more than this: then it ends well, to be started anew.

@@ -18,8 +18,12 @@ const PACE: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(3);
 /// One round over all devices that can be heard.
 const ROUND: Duration = Duration::from_millis(500);
+/// The first reading waits so long for them to be heard, else it would say that no events are told.
+const EARS: Duration = Duration::from_secs(1);
 /// Pause before devices that can be heard are looked for again, where there is none.
 const DEAF: Duration = Duration::from_secs(5);
+/// The same while one that could be heard cannot: a device that was lost and is back has to be listened to anew.
+const FEWER: Duration = Duration::from_secs(30);
 
 /// What the thread is doing.
 pub(super) struct Reader {
@@ -99,31 +103,43 @@ fn ask(path: PathBuf, asking: &Asking, loaded: &mpsc::SyncSender<()>, readings: 
 fn hear_events(driver: &Arc<Driver>) -> Arc<Heard> {
     let heard = Arc::new(Heard::default());
     let (driver, noted) = (driver.clone(), heard.clone());
-    let started = std::thread::Builder::new().name("events".to_owned()).spawn(move || listen(&driver, &noted));
-    if let Err(error) = started {
-        tracing::error!(%error, "the driver's events are not heard");
+    let (listens, is_heard) = mpsc::sync_channel(1);
+    let started =
+        std::thread::Builder::new().name("events".to_owned()).spawn(move || listen(&driver, &noted, &listens));
+    match started {
+        // Late or not at all: readings do not wait for it.
+        Ok(_) => is_heard.recv_timeout(EARS).unwrap_or_default(),
+        Err(error) => tracing::error!(%error, "the driver's events are not heard"),
     }
     heard
 }
 
 #[allow(clippy::disallowed_methods, reason = "this thread serves nobody: it waits for the driver's events")]
-fn listen(driver: &Driver, heard: &Heard) {
+fn listen(driver: &Driver, heard: &Heard, listens: &mpsc::SyncSender<()>) {
+    let mut most = 0;
     loop {
         let listeners = driver.listeners();
+        for listener in &listeners {
+            heard.listening(listener.index);
+        }
+        // Nobody waits for it the second time.
+        listens.try_send(()).ok();
         let Some(patience) = u32::try_from(listeners.len()).ok().and_then(|count| ROUND.checked_div(count)) else {
             std::thread::sleep(DEAF);
             continue;
         };
-        for listener in &listeners {
-            heard.listening(listener.index);
-        }
-        loop {
+        most = most.max(listeners.len());
+        let (began, mut fewer) = (Instant::now(), listeners.len() < most);
+        while !fewer || began.elapsed() < FEWER {
             for listener in &listeners {
                 match listener.hear(patience) {
                     Ok(Some(xid)) => heard.note(listener.index, xid, SystemTime::now()),
                     Ok(None) => {}
-                    // It answers at once, and would keep a processor busy.
-                    Err(_) => std::thread::sleep(patience),
+                    Err(_) => {
+                        fewer = true;
+                        // It answers at once, and would keep a processor busy.
+                        std::thread::sleep(patience);
+                    }
                 }
             }
         }

@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -12,6 +13,7 @@ import pytest
 
 from harness import places, procs
 from harness.cage import needs_own_user
+from harness.driver import GIB, becomes
 from harness.wait import until
 
 
@@ -35,13 +37,16 @@ def test_a_healthy_guard_is_one_screen_and_exit_0(guard):
 
 
 def test_every_figure_is_healths(guard):
-    shown, health = document(guard), guard.get("/health", key=True).json()
+    # What the gateway has seen reaches the supervisor within a second.
+    shown = until(lambda: (one := document(guard))["comfyui"]["device"] and one, 5, "what the gateway has seen")
+    health = guard.get("/health", key=True).json()
     assert shown["healthy"] is True and shown["state"] == health["status"] == "ok"
     assert (shown["comfyui"]["pending"], shown["comfyui"]["running"]) == (health["queue"]["pending"], health["queue"]["running"])
     assert shown["comfyui"]["device"] == health["device"]["name"]
     assert [one["name"] for one in shown["conditions"]] == [one["name"] for one in health["detail"]["conditions"]]
     assert shown["guard"]["pid"] == guard.process.pid and shown["comfyui"]["pid"] == guard.pids()["comfyui"]
     assert shown["comfyui"]["process"] == "running" and abs(shown["at"] - time.time()) < 5
+    assert guard.key not in json.dumps(shown) and "argon2" not in json.dumps(shown)
 
 
 def test_colours_on_a_terminal_unless_they_are_not_wanted(guard):
@@ -144,6 +149,40 @@ def test_other_users_get_77(fresh):
     assert running.pids()["comfyui"] == before
 
 
+@pytest.mark.skipif(not places.AS_ROOT, reason="a library is loaded only if root owns it")
+def test_gpus_have_bars_and_a_lost_one_has_its_cure(guarded, library):
+    guard = guarded("gpus 2", f"memory 0 {80 * GIB} {20 * GIB}")
+    becomes(guard, "ok", 30)
+    screen = until(lambda: "GPU 1" in (one := run(guard, "status")[1]) and one, 5, "a reading")
+    assert "[########----------------------]  25 %  20.0 GiB of 80.0 GiB" in screen and "41 C, 71 of 700 W" in screen, screen
+    assert len(screen.splitlines()) <= 24 and document(guard)["gpu"]["gpus"][0]["memory"]["used"] == 20 * GIB
+    library.plays("gpus 2", "lost 0")
+    becomes(guard, "gpu_lost")
+    code, screen, _ = run(guard, "status")
+    assert code == 1 and screen.startswith("gpu_lost: guests are not served") and "-> see `dmesg`" in screen and "GPU 0        lost:" in screen, screen
+    (told,) = [one for one in json.loads(run(guard, "doctor", "--json")[1])["findings"] if one["about"] == "guard"]
+    assert told["grade"] == "problem" and told["found"].startswith("gpu_lost: ") and "dmesg" in told["cure"]
+
+
+@needs_own_user
+def test_a_guard_that_an_ordinary_user_started_answers_that_user_and_root(fresh):
+    as_nobody = ["setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups"]
+
+    def give(guard):
+        for path in (guard.dir, *guard.dir.rglob("*")):
+            shutil.chown(path, "nobody", "nogroup")
+        guard.launcher = as_nobody
+
+    running = fresh(before=give)
+    assert os.stat(running.dir / "state/control").st_uid == os.stat(running.dir / "state").st_uid != 0
+    for launcher in (as_nobody, []):
+        running.launcher = launcher
+        assert run(running, "status")[0] == 0, launcher
+    assert run(running, "logs", "-n", "1")[0] == 0 and run(running, "restart")[0] == 0
+    running.launcher = ["setpriv", "--reuid", places.COMFYUI_USER, "--regid", places.COMFYUI_USER, "--clear-groups"]
+    assert run(running, "status")[0] == 77
+
+
 # --- restart
 
 
@@ -219,6 +258,28 @@ def test_logs_shows_comfyuis_last_lines_where_there_is_no_journal(guard):
     assert run(guard, "logs", "--comfyui", "-n", "1")[2] == ""
     code, shown, said = run(guard, "logs", "--guard")
     assert code == 69 and not shown and "stderr" in said
+
+
+def test_where_the_guard_logs_to_the_journal_logs_becomes_journalctl(fresh):
+    """The guard knows by $JOURNAL_STREAM that its stderr is the journal; a journalctl of the test's own says what it was told."""
+
+    def pretend(guard):
+        guard.log_file.touch()
+        facts = guard.log_file.stat()
+        guard.extra_env["JOURNAL_STREAM"] = f"{facts.st_dev}:{facts.st_ino}"
+
+    running = fresh(before=pretend)
+    tool = running.dir / "bin/journalctl"
+    tool.parent.mkdir()
+    tool.write_text('#!/bin/sh\necho "journalctl $*"\nexit 3\n')
+    tool.chmod(0o755)
+    path = {"PATH": f"{tool.parent}:{os.environ['PATH']}"}
+    for more, whose in ((["--comfyui"], "-t comfyui"), (["--guard", "-f"], "-f -t comfy-guard")):
+        code, shown, said = run(running, "logs", "-n", "3", *more, env=path)
+        told = re.sub(r" -u \S+\.service", "", shown.strip())
+        assert (code, told, said) == (3, f"journalctl --no-pager -n 3 {whose}", "")
+    code, _, said = run(running, "logs", env={"PATH": "/nonexistent"})
+    assert code == 69 and "journalctl cannot be started" in said
 
 
 def test_logs_follows_until_the_guard_ends(fresh):

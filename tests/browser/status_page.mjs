@@ -17,7 +17,7 @@ const figures = (page) => page.evaluate(() => {
     }])),
   }));
   return {
-    rows, gpus, word: document.getElementById('word').textContent, sentence: document.getElementById('sentence').textContent,
+    rows, gpus, word: document.getElementById('word').textContent, chip: document.getElementById('word').className, sentence: document.getElementById('sentence').textContent,
     conditions: [...document.querySelectorAll('#conditions li')].map((one) => one.innerText),
     lines: [...document.querySelectorAll('#lines > div')].map((one) => one.textContent),
     sandbox: document.getElementById('sandbox').innerText, refusals: document.querySelector('#refusals tbody').innerText,

@@ -15,7 +15,7 @@ use crate::cli::{Exit, Failure, Global};
 use crate::config::Config;
 use crate::telemetry::status::Status;
 use crate::wire::control::{Answer, Request};
-pub(crate) use words::Look;
+pub(crate) use words::{Look, Tone, size};
 
 /// Show whether all is well and, if not, why and what to do (exit 0: guests are served, 1: they are not)
 ///
@@ -43,7 +43,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<(), Failure> {
 }
 
 /// The document.
-async fn fetch(config: &Config) -> Result<Status, AskError> {
+pub(crate) async fn fetch(config: &Config) -> Result<Status, AskError> {
     match control::ask_once(config, &Request::Status).await? {
         Answer::Status(status) => serde_json::from_value(status).map_err(|error| AskError::Strange(error.to_string())),
         other => Err(AskError::Strange(other.line())),

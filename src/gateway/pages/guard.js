@@ -55,8 +55,10 @@
   // --- what is shown -----------------------------------------------------------------------------------------------
 
   let shown = null;
+  // Where no GPU is wanted nothing is wrong with that.
+  const harmless = ({ name }) => name === 'gpu_absent';
   const showState = ({ state, healthy, conditions, at }) => {
-    const warns = healthy && conditions.length > 0;
+    const warns = healthy && conditions.some((one) => !harmless(one));
     put(byId('word'), state);
     byId('word').className = `word ${healthy ? (warns ? 'warn' : 'ok') : 'bad'}`;
     put(byId('sentence'), healthy ? says.served : says.closed);
@@ -65,7 +67,7 @@
     if (byId('conditions').dataset.drawn === drawn) return;
     byId('conditions').dataset.drawn = drawn;
     byId('conditions').replaceChildren(...conditions.map((one) => {
-      const item = made('li', '', one.serves ? 'serves' : '');
+      const item = made('li', '', harmless(one) ? 'harmless' : one.serves ? 'serves' : '');
       const head = made('p', '');
       const name = made('strong', one.name);
       name.lang = 'en';
@@ -184,7 +186,8 @@
   const showGpus = ({ gpu, at }) => {
     const listed = gpu?.gpus ?? [];
     const places = listed.map((one) => {
-      const { one: place, memory, utilisation, temperature } = card(one);
+      const held = card(one);
+      const { one: place, memory, utilisation, temperature } = held;
       const versions = gpu.driver ? says.driver.replace('{driver}', plain(gpu.driver)).replace('{cuda}', plain(gpu.cuda ?? '?')) : '';
       put(place.querySelector('h2'), plain(`GPU ${one.index}${one.name ? ` · ${one.name}` : ''}`), one.index);
       put(place.querySelector('p.soft'), versions);
@@ -201,7 +204,10 @@
       utilisation.now(known(one.utilisation_percent, percent), one.utilisation_percent);
       temperature.now(known(one.temperature_celsius, celsius), one.temperature_celsius);
       const line = (field) => points.map((point) => [point.at, point.gpus.find(({ index }) => index === one.index)?.[field] ?? null]);
-      memory.draw(line('memory_used'), at, one.memory?.total || 1);
+      const used = line('memory_used');
+      // A GPU that is lost tells nothing any more.
+      held.total = one.memory?.total ?? held.total ?? used.reduce((most, [, value]) => Math.max(most, value ?? 0), 1);
+      memory.draw(used, at, held.total);
       utilisation.draw(line('utilisation_percent'), at, 100);
       temperature.draw(line('temperature_celsius'), at, 100);
       return place;

@@ -216,6 +216,11 @@ pub(super) fn texts(language: Language) -> impl Iterator<Item = (&'static str, &
     })
 }
 
+/// One text of a language.
+pub(super) fn text(language: Language, name: &str) -> &'static str {
+    texts(language).find(|(known, _)| *known == name).map_or("", |(_, text)| text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

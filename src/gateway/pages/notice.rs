@@ -2,8 +2,10 @@
 
 use std::sync::LazyLock;
 
+use html_escape::encode_quoted_attribute;
 use http::StatusCode;
 
+use super::guard_texts;
 use super::language::Language;
 use super::login::attribute;
 use super::policy::{Page, STYLE, STYLE_SOURCE, policy, source};
@@ -34,6 +36,11 @@ pub(crate) fn notice(language: Language, answer: &Own, frame_ancestors: &[Origin
         _ if answer.retry_after.is_some() || waits(answer.status) => (texts.try_again, ""),
         _ => (texts.to_start, "/"),
     };
+    // Who waits for ComfyUI may want to know why, or to start it anew.
+    let more = waits(answer.status).then(|| {
+        let name = encode_quoted_attribute(guard_texts::text(language, "title"));
+        format!("<span><a href=\"/guard/\">{name}</a></span>")
+    });
     let html = fill(
         PAGE,
         &[
@@ -48,6 +55,7 @@ pub(crate) fn notice(language: Language, answer: &Own, frame_ancestors: &[Origin
             ("action", Value::Text(action)),
             ("href", Value::Text(href)),
             ("goes_on", Value::Text(if retry.is_some() { texts.goes_on } else { "" })),
+            ("more", Value::Markup(more.as_deref().unwrap_or_default())),
             ("status", Value::Text(answer.status.as_str())),
         ],
     );
@@ -137,6 +145,13 @@ mod tests {
             let html = page(Language::English, &answer(status, "x", retry_after));
             assert!(!html.contains("http-equiv") && !html.contains("data-waits"), "{status}");
         }
+    }
+
+    #[test]
+    fn who_waits_for_comfyui_is_shown_the_way_to_its_status() {
+        let waiting = page(Language::Japanese, &answer(StatusCode::SERVICE_UNAVAILABLE, "failed", Some(3)));
+        assert!(waiting.contains("<a href=\"/guard/\">ComfyUI の状態</a>"));
+        assert!(!page(Language::English, &answer(StatusCode::UNAUTHORIZED, "unauthorized", None)).contains("/guard/"));
     }
 
     #[test]

@@ -128,6 +128,33 @@ def test_conditions_stand_there_with_cause_and_cure_and_go(fresh, library, profi
     assert seen["errors"] == []
 
 
+def test_lost_gpu_keeps_its_plot_and_its_scale(fresh, library, profile):
+    guard = fresh(**on_gpu(library))
+    until(lambda: len(guard.get("/guard/history.json", key=True).json()["minute"]) > 4, 15, "some history")
+    try:
+        library.plays(*PLAYS, "lost 0")
+        until(lambda: guard.get("/health").json()["status"] == "gpu_lost", 10, "it is lost")
+        found, _ = play(profile, guard, "figures")
+    finally:
+        library.plays(*PLAYS)
+    page = found["page"]
+    assert page["word"] == "gpu_lost" and "not served" in page["sentence"] and page["conditions"][0].startswith("gpu_lost since ")
+    memory = page["gpus"][0]["plots"]["memory"]
+    assert memory["text"] == "–" and memory["line"].startswith("M") and memory["top"] == "20.0 GiB", "the highest that is known"
+    assert page["gpus"][1]["plots"]["memory"]["top"] == "40.0 GiB"
+
+
+def test_without_a_gpu_that_is_said_and_is_no_alarm(fresh, library, profile):
+    library.plays("init 9")
+    try:
+        found, seen = play(profile, fresh(config={"gpu": {"library": str(library.file)}}), "figures")
+    finally:
+        library.plays(*PLAYS)
+    page = found["page"]
+    assert page["word"] == "ok" and page["chip"] == "word ok" and page["gpus"] == []
+    assert [one.split()[0] for one in page["conditions"]] == ["gpu_absent"] and seen["errors"] == []
+
+
 def test_progress_of_the_running_step_is_shown(fresh, library, profile):
     guard = fresh(**on_gpu(library))
     queue(guard, 300)
