@@ -109,6 +109,7 @@ const HOMES: &[(&str, &[&str], &str)] = &[
         &["wire/", "config/tests/wire.rs"],
         "bytes of messages are the wire's; a test sends settings as it does",
     ),
+    ("prometheus_client", &["telemetry/metrics/"], "names and labels of metrics are bounded in one place"),
     ("tracing_journald", &["telemetry/"], "a sandboxed role has no journal: lines go through the supervisor"),
 ];
 

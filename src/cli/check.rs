@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::{Exit, Failure, Global};
-use crate::config::{self, Comfyui, Config, Findings, Sources};
+use crate::config::{self, Comfyui, Config, Findings, LocalAddress, Sources};
 use crate::credential::identity::{self, IdentityError};
 use crate::credential::key_file;
 use crate::os::users::{self, Uid, UserError};
@@ -56,7 +56,7 @@ struct Report {
 }
 
 /// What is looked at, in the order of the configuration. A further check is a further line here.
-const CHECKS: &[fn(&Config, &mut Report)] = &[identity, key, comfyui, accounts];
+const CHECKS: &[fn(&Config, &mut Report)] = &[identity, key, comfyui, metrics, accounts];
 
 /// Checks the configuration and what it names.
 ///
@@ -144,6 +144,19 @@ fn comfyui(config: &Config, report: &mut Report) {
             report.lacks.push(Lack::NotAFile { key, path: owned.python.clone() });
         } else if metadata.permissions().mode() & 0o111 == 0 {
             report.lacks.push(Lack::NotExecutable { key, path: owned.python.clone() });
+        }
+    }
+}
+
+/// The folders of UNIX sockets are there. One below /run the service manager makes at the start, so this is only worth a word.
+fn metrics(config: &Config, report: &mut Report) {
+    for address in &config.metrics.listen {
+        let LocalAddress::Unix(path) = address else { continue };
+        if let Some(folder) = path.parent().filter(|folder| !folder.is_dir()) {
+            report.warnings.push(format!(
+                "metrics.listen: the folder {} is not there; a start fails unless something makes it (RuntimeDirectory= in the unit)",
+                folder.display()
+            ));
         }
     }
 }
@@ -244,6 +257,7 @@ mod tests {
             ("SERVICE__USER", "nobody-has-this-name"),
             ("COMFYUI__GROUPS", "no-such-group"),
             ("COMFYUI__WRITABLE", "/nowhere/out,/tmp"),
+            ("METRICS__LISTEN", "unix:/nowhere/metrics.sock"),
         ];
         let (lacks, warnings) = examined(&variables, &further);
         for line in [
@@ -262,6 +276,7 @@ mod tests {
             warnings.contains("comfyui.writable: /nowhere/out is not there") && !warnings.contains("/tmp is"),
             "{warnings}"
         );
+        assert!(warnings.contains("metrics.listen: the folder /nowhere is not there"), "{warnings}");
         assert!(warnings.contains("comfyui.groups: there is no group \"no-such-group\""), "{warnings}");
     }
 

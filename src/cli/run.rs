@@ -73,10 +73,11 @@ fn exit_of(error: &StartError) -> Exit {
         StartError::Privilege(_) => Exit::NoPermission,
         StartError::Sandbox(_)
         | StartError::Listen { .. }
+        | StartError::ListenLocally { .. }
         | StartError::PassedSockets(_)
         | StartError::System { .. } => Exit::System,
         StartError::StateInUse { .. } => Exit::Unavailable,
-        StartError::SocketName(_) => Exit::Config,
+        StartError::SocketName(_) | StartError::OpenMetrics(_) => Exit::Config,
         StartError::State { .. } => Exit::CannotCreate,
         StartError::Identity(_) | StartError::Authority(_) | StartError::Key(_) => Exit::Data,
     }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::exempt::{ApiPath, Suffix, Tree, default_never, default_suffixes, default_trees};
+use super::local::Local;
 use super::origin::Origin;
 use super::values::{
     Account, Address, AnonymousWebsocket, Argument, Cage, CertificateName, Degrees, FilePath, ForeignProcesses,
@@ -72,6 +73,7 @@ pub(super) const KEYS: &[(&str, Shape)] = &[
     ("gpu.vram_pressure", Shape::Number),
     ("gpu.foreign_processes", Shape::Text),
     ("gpu.shared_with", Shape::List),
+    ("metrics.listen", Shape::List),
     ("service.user", Shape::Text),
     ("service.network_user", Shape::Text),
     ("state.directory", Shape::Text),
@@ -89,6 +91,7 @@ pub(super) struct Spec {
     pub(super) proxy: ProxySpec,
     pub(super) comfyui: ComfyuiSpec,
     pub(super) gpu: GpuSpec,
+    pub(super) metrics: MetricsSpec,
     pub(super) service: ServiceSpec,
     pub(super) state: StateSpec,
     pub(super) log: LogSpec,
@@ -240,6 +243,13 @@ impl Default for GpuSpec {
             shared_with: Vec::new(),
         }
     }
+}
+
+/// `[metrics]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct MetricsSpec {
+    pub(super) listen: Vec<Local>,
 }
 
 /// `[comfyui.limits]`

@@ -8,7 +8,7 @@ use super::layers::absolute;
 use super::report::{Finding, Findings, Place, Places};
 use super::values::{Address, Degrees, FilePath};
 use super::{
-    Auth, Comfyui, Config, Exempt, Gpu, Limits, Listen, Log, OwnedComfyui, PemPair, Proxy, Service, State, Tls,
+    Auth, Comfyui, Config, Exempt, Gpu, Limits, Listen, Log, Metrics, OwnedComfyui, PemPair, Proxy, Service, State, Tls,
 };
 use crate::units::Span;
 
@@ -25,6 +25,7 @@ pub(super) fn mean(spec: Spec, places: &Places) -> Result<Config, Findings> {
         proxy: proxy(spec.proxy),
         comfyui: comfyui(spec.comfyui, &paths)?,
         gpu: gpu(spec.gpu, &paths),
+        metrics: Metrics { listen: spec.metrics.listen.into_iter().map(|address| address.0).collect() },
         service: Service { user: spec.service.user.0, network_user: spec.service.network_user.0 },
         state: State { directory: paths.resolve("state.directory", &spec.state.directory) },
         log: Log { level: spec.log.level, access: spec.log.access },

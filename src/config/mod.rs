@@ -8,6 +8,7 @@
 mod exempt;
 mod file;
 mod layers;
+mod local;
 mod meaning;
 mod origin;
 mod problem;
@@ -83,6 +84,8 @@ pub(crate) struct Config {
     pub(crate) comfyui: Comfyui,
     /// `[gpu]`
     pub(crate) gpu: Gpu,
+    /// `[metrics]`
+    pub(crate) metrics: Metrics,
     /// `[service]`
     pub(crate) service: Service,
     /// `[state]`
@@ -225,6 +228,22 @@ pub(crate) struct Gpu {
     pub(crate) foreign_processes: ForeignProcesses,
     /// Users, systemd units and slices whose processes may use the GPUs too.
     pub(crate) shared_with: Vec<String>,
+}
+
+/// `[metrics]`: where `/metrics` is had without a credential.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Metrics {
+    /// Loopback addresses and UNIX sockets; sockets named `metrics` from systemd take their place.
+    pub(crate) listen: Vec<LocalAddress>,
+}
+
+/// A place that only this machine reaches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum LocalAddress {
+    /// A loopback address.
+    Loopback(SocketAddr),
+    /// A UNIX socket, by its absolute path.
+    Unix(PathBuf),
 }
 
 /// `[service]`: the users of the guard's own processes, where it may switch users.

@@ -42,6 +42,12 @@ pub(super) enum Problem {
     /// One address in both lists.
     #[error("{0} cannot both serve and redirect; take another port for listen.http_redirect")]
     ServedAndRedirected(SocketAddr),
+    /// A listener of the metrics twice.
+    #[error("this stands in metrics.listen twice; remove one of them")]
+    MetricsTwice,
+    /// A listener of the metrics has another's address.
+    #[error("{0} is a listener for guests already; take another port for metrics.listen")]
+    MetricsTaken(SocketAddr),
     /// ComfyUI's port is a listener's.
     #[error("port {port} is already taken by {by}; choose another comfyui.port")]
     PortTaken { port: u16, by: SocketAddr },

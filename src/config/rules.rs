@@ -2,7 +2,9 @@
 
 use std::ops::RangeInclusive;
 
+use super::LocalAddress;
 use super::file::Spec;
+use super::local::Local;
 use super::problem::Problem;
 use super::report::{Finding, Place, Places};
 use super::values::{Account, Address, FilePath};
@@ -70,6 +72,7 @@ pub(super) fn judge(
     judge.identity();
     judge.authentication();
     judge.listeners();
+    judge.metrics();
     judge.upstream();
     judge.arguments();
     judge.environment();
@@ -157,10 +160,38 @@ impl Judge<'_> {
         }
     }
 
+    /// What a listener of `[metrics]` has must be nobody else's.
+    fn metrics(&mut self) {
+        let listen = &self.spec.metrics.listen;
+        let taken: Vec<&Address> = self.spec.listen.https.iter().chain(&self.spec.listen.http_redirect).collect();
+        for (index, Local(address)) in listen.iter().enumerate() {
+            let keys = [&element("metrics.listen", index), "metrics.listen"];
+            let nowhere = |address: &LocalAddress| matches!(address, LocalAddress::Loopback(one) if one.port() == 0);
+            if !nowhere(address) && listen.iter().take(index).any(|Local(other)| other == address) {
+                self.blame(&keys, &Problem::MetricsTwice);
+            }
+            let LocalAddress::Loopback(address) = address else { continue };
+            let same = |other: &&&Address| {
+                let ip = other.0.ip().to_canonical();
+                other.0.port() == address.port() && (ip.is_unspecified() || ip == address.ip().to_canonical())
+            };
+            if address.port() != 0 && taken.iter().any(|other| same(&other)) {
+                self.blame(&keys, &Problem::MetricsTaken(*address));
+            }
+        }
+    }
+
     fn upstream(&mut self) {
         let listen = &self.spec.listen;
         let listeners = [("listen.https", &listen.https), ("listen.http_redirect", &listen.http_redirect)];
         let port = self.spec.comfyui.port.0;
+        let metrics = self.spec.metrics.listen.iter().filter_map(|Local(address)| match address {
+            LocalAddress::Loopback(address) => Some(*address),
+            LocalAddress::Unix(_) => None,
+        });
+        for by in metrics.filter(|by| self.spec.comfyui.external.is_none() && by.port() == port).collect::<Vec<_>>() {
+            self.blame(&["comfyui.port", "metrics.listen"], &Problem::PortTaken { port, by });
+        }
         for (key, list) in listeners {
             for Address(address) in list {
                 let ip = address.ip().to_canonical();

@@ -9,11 +9,12 @@ use sha2::{Digest as _, Sha256};
 use super::answer::Own;
 use super::asking::Digest;
 use super::auth::cookie::{SessionCookie, session_id};
-use super::auth::credentials::{Presented, presented};
+use super::auth::credentials::{Presented, kind_of, presented};
 use super::auth::forgery::{self, anti_forgery_token, is_token};
 use super::connection::Guest;
 use super::proxy::headers::believed_host;
 use crate::secret::Secret;
+use crate::telemetry::metrics::{CredentialKind, Outcome};
 use crate::wire::message::{GatewaySettings, SessionFacts, Verdict};
 
 /// A session that lives, with the id that the guest sent.
@@ -55,15 +56,24 @@ pub(crate) async fn admit(
     request: &Request<Incoming>,
     websocket: bool,
 ) -> Admitted {
-    match claim(request) {
-        Claim::Nothing => Admitted::Nobody,
-        Claim::Invalid(why) => Admitted::No(unauthorized(&why)),
-        Claim::Key(key) => by_key(guest, &key).await,
+    let kind = || kind_of(request.headers(), request.uri().query());
+    let (kind, outcome, admitted) = match claim(request) {
+        Claim::Nothing => (CredentialKind::None, Outcome::None, Admitted::Nobody),
+        Claim::Invalid(why) => (kind(), Outcome::Malformed, Admitted::No(unauthorized(&why))),
+        Claim::Key(key) => {
+            let (outcome, admitted) = by_key(guest, &key).await;
+            (kind(), outcome, admitted)
+        }
         Claim::Cookie(id) => match live_session(guest, id).await {
-            None => Admitted::Nobody,
-            Some(session) => by_session(guest, settings, request, websocket, session),
+            None => (CredentialKind::Cookie, Outcome::Wrong, Admitted::Nobody),
+            Some(session) => {
+                let (outcome, admitted) = by_session(guest, settings, request, websocket, session);
+                (CredentialKind::Cookie, outcome, admitted)
+            }
         },
-    }
+    };
+    guest.worker.shared.metrics.authentications.count(kind, outcome);
+    admitted
 }
 
 fn claim(request: &Request<Incoming>) -> Claim {
@@ -82,17 +92,17 @@ fn claim(request: &Request<Incoming>) -> Claim {
     }
 }
 
-async fn by_key(guest: &Guest, key: &Secret<Vec<u8>>) -> Admitted {
+async fn by_key(guest: &Guest, key: &Secret<Vec<u8>>) -> (Outcome, Admitted) {
     match guest.worker.shared.judge.judge(key).await {
         Verdict::Right => {
             guest.rests_on_key.set(true);
-            Admitted::Key
+            (Outcome::Right, Admitted::Key)
         }
         Verdict::Wrong => {
             tracing::debug!(peer = %guest.peer.ip(), "wrong key");
-            Admitted::No(unauthorized("the key is not the right one"))
+            (Outcome::Wrong, Admitted::No(unauthorized("the key is not the right one")))
         }
-        Verdict::Busy => Admitted::No(busy()),
+        Verdict::Busy => (Outcome::Busy, Admitted::No(busy())),
     }
 }
 
@@ -102,7 +112,7 @@ fn by_session(
     request: &Request<Incoming>,
     websocket: bool,
     session: Session,
-) -> Admitted {
+) -> (Outcome, Admitted) {
     let facts = forgery::Facts {
         method: request.method(),
         headers: request.headers(),
@@ -114,9 +124,9 @@ fn by_session(
     match forgery::judge(&facts) {
         Ok(()) => {
             guest.rest_on(session.digest);
-            Admitted::Session(session)
+            (Outcome::Right, Admitted::Session(session))
         }
-        Err(forgery) => Admitted::No(cross_site(&forgery.to_string())),
+        Err(forgery) => (Outcome::CrossSite, Admitted::No(cross_site(&forgery.to_string()))),
     }
 }
 

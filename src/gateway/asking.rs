@@ -70,7 +70,6 @@ impl<A: Clone> Asking<A> {
     }
 
     /// How many are on their way.
-    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.tickets.len()
     }

@@ -18,17 +18,20 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::asking::Digest;
+use super::metered::Metered;
 use super::proxy::headers::text_of;
 use super::serve;
 use super::sessions::one_of;
 use super::shared::{KeyEpoch, Shared};
 use super::tap::{MOST_FIELDS, Tap, Tapped};
+use super::tls;
 use super::worker::Worker;
+use crate::telemetry::metrics::Handshake;
 
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// A request's head, and the pause between two requests.
@@ -77,12 +80,7 @@ impl Guest {
 pub(crate) async fn serve(stream: TcpStream, peer: SocketAddr, worker: Rc<Worker>) {
     let shared = worker.shared.clone();
     let _counted = Counted::new(&shared.connections);
-    let acceptor = TlsAcceptor::from(shared.tls.load_full());
-    let stream = match timeout(HANDSHAKE, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return tracing::debug!(%peer, %error, "handshake failed"),
-        Err(_) => return tracing::debug!(%peer, "handshake took too long"),
-    };
+    let Some(stream) = handshake(stream, peer, &shared).await else { return };
     let guest = Rc::new(Guest {
         worker,
         peer,
@@ -97,6 +95,31 @@ pub(crate) async fn serve(stream: TcpStream, peer: SocketAddr, worker: Rc<Worker
     }
 }
 
+/// The handshake; none when it came to nothing, which is counted and told.
+async fn handshake(stream: TcpStream, peer: SocketAddr, shared: &Shared) -> Option<TlsStream<TcpStream>> {
+    let began = Instant::now();
+    shared.metrics.accepted.inc();
+    let acceptor = TlsAcceptor::from(shared.tls.load_full());
+    let stream = match timeout(HANDSHAKE, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => {
+            shared.metrics.handshakes.count(tls::why_it_failed(&error));
+            tracing::debug!(%peer, %error, "handshake failed");
+            return None;
+        }
+        Err(_) => {
+            shared.metrics.handshakes.count(Handshake::Timeout);
+            tracing::debug!(%peer, "handshake took too long");
+            return None;
+        }
+    };
+    let (version, resumed) = tls::agreed(stream.get_ref().1);
+    shared.metrics.tls.count(version, resumed);
+    shared.metrics.handshake_seconds.observe(began.elapsed().as_secs_f64());
+    shared.metrics.handshakes.count(Handshake::Ok);
+    Some(stream)
+}
+
 async fn http1(stream: TlsStream<TcpStream>, guest: Rc<Guest>, shared: &Shared) {
     let tap = Tap::new();
     let service = service_fn({
@@ -108,7 +131,8 @@ async fn http1(stream: TlsStream<TcpStream>, guest: Rc<Guest>, shared: &Shared) 
     });
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD).max_header_size(LARGEST_HEAD).max_headers(MOST_FIELDS);
-    let connection = builder.serve_connection(TokioIo::new(Tapped::new(stream, tap)), service).with_upgrades();
+    let stream = Tapped::new(Metered::new(stream, &shared.metrics), tap);
+    let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
     let mut connection = pin!(connection);
     let ended = until_it_must_end(&guest, shared, connection.as_mut(), |connection| connection.graceful_shutdown());
     note_end(guest.peer, ended.await);
@@ -131,7 +155,7 @@ async fn http2(stream: TlsStream<TcpStream>, guest: Rc<Guest>, shared: &Shared) 
         .max_concurrent_streams(128)
         .max_header_list_size(LARGEST_HEAD as u32)
         .max_send_buf_size(256 * 1024);
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    let connection = builder.serve_connection(TokioIo::new(Metered::new(stream, &shared.metrics)), service);
     let mut connection = pin!(connection);
     let ended = until_it_must_end(&guest, shared, connection.as_mut(), |connection| connection.graceful_shutdown());
     note_end(guest.peer, ended.await);

@@ -82,6 +82,11 @@ impl Judge {
         memory.wrong.clear();
     }
 
+    /// Questions on their way to the supervisor.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.memory().asking.len()
+    }
+
     fn digest(&self, key: &Secret<Vec<u8>>) -> Digest {
         let mut mac = self.keyed.clone();
         mac.update(key.expose());

@@ -10,8 +10,11 @@ mod asking;
 mod auth;
 mod connection;
 mod endpoint;
+mod jobs;
 mod judge;
 mod link;
+mod local;
+mod metered;
 mod pages;
 mod probe;
 mod proxy;
@@ -38,6 +41,7 @@ use crate::wire::message::FromGateway;
 use crate::wire::message::{GatewaySetup, ToGateway};
 use link::Link;
 use shared::Shared;
+use worker::Listeners;
 
 /// Why the gateway cannot work.
 #[derive(Debug, thiserror::Error)]
@@ -82,10 +86,10 @@ pub(crate) fn run() -> Result<(), GatewayError> {
         let lines = forward::install(setup.settings.log.level);
         let (questions, asked) = mpsc::channel(1024);
         let workers = setup.workers;
-        let https_sockets = setup.https_sockets;
+        let listeners = Listeners::of(sockets, setup.https_sockets, setup.metrics_sockets);
         let shared = Arc::new(Shared::new(*setup, questions)?);
         let fence = sandbox::gateway::fence(shared.upstream.port())?;
-        let gate = worker::start(&shared, sockets, https_sockets, workers)?;
+        let gate = worker::start(&shared, listeners, workers)?;
         gate.wait();
         let confinement = sandbox::gateway::close(fence)?;
         gate.wait();

@@ -1,13 +1,14 @@
 //! Watching ComfyUI: the one place that asks it on the guard's own behalf, once a second, at a cost that does not grow
-//! with its queue.
+//! with its queue. How its jobs ended is asked by [`jobs`], through here.
 //!
 //! `GET /prompt` answers with one number. `GET /queue` would carry whole workflows and other users' tokens.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, header};
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
@@ -15,6 +16,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, timeout};
 
+use super::jobs;
 use super::shared::Shared;
 use crate::wire::message::Answering;
 use crate::wire::overview::Device;
@@ -29,9 +31,13 @@ const DEVICE_PACE: Duration = Duration::from_secs(5);
 const LONGEST: usize = 256 * 1024;
 
 /// Why a question got no answer.
-enum Unanswered {
+pub(crate) enum Unanswered {
+    /// Nothing listens.
     Refused,
+    /// None came in time, or it was an error of the server's.
     Silent,
+    /// It is longer than what is read.
+    TooLong,
 }
 
 #[derive(Deserialize)]
@@ -59,6 +65,7 @@ struct System {
 
 /// Starts watching; what changes is in the receiver, the rest in [`Shared::health`].
 pub(crate) fn start(shared: Arc<Shared>) -> watch::Receiver<Answering> {
+    tokio::spawn(jobs::watch(shared.clone()));
     let (answering, receiver) = watch::channel(Answering::Unknown);
     tokio::spawn(async move {
         let mut device_asked = None;
@@ -80,21 +87,29 @@ pub(crate) fn start(shared: Arc<Shared>) -> watch::Receiver<Answering> {
     receiver
 }
 
+/// Prompts that wait or run at this moment.
+pub(crate) async fn remaining(shared: &Shared) -> Result<u64, Unanswered> {
+    remaining_of(&ask(shared, "/prompt", LONGEST).await?).ok_or(Unanswered::Silent)
+}
+
+fn remaining_of(body: &[u8]) -> Option<u64> {
+    Some(serde_json::from_slice::<Prompt>(body).ok()?.exec_info.queue_remaining)
+}
+
 async fn look(shared: &Shared, device_asked: &mut Option<Instant>) -> Answering {
-    let body = match ask(shared, "/prompt").await {
+    let body = match ask(shared, "/prompt", LONGEST).await {
         Ok(body) => body,
         Err(Unanswered::Refused) => {
             *device_asked = None;
             return Answering::Refused;
         }
-        Err(Unanswered::Silent) => return Answering::Silent,
+        Err(Unanswered::Silent | Unanswered::TooLong) => return Answering::Silent,
     };
-    if let Ok(prompt) = serde_json::from_slice::<Prompt>(&body) {
-        let remaining = prompt.exec_info.queue_remaining;
+    if let Some(remaining) = remaining_of(&body) {
         shared.health.send_if_modified(|health| std::mem::replace(&mut health.remaining, remaining) != remaining);
     }
     if device_asked.is_none_or(|at| at.elapsed() >= DEVICE_PACE)
-        && let Ok(body) = ask(shared, "/system_stats").await
+        && let Ok(body) = ask(shared, "/system_stats", LONGEST).await
         && let Ok(stats) = serde_json::from_slice::<SystemStats>(&body)
     {
         *device_asked = Some(Instant::now());
@@ -109,8 +124,8 @@ async fn look(shared: &Shared, device_asked: &mut Option<Instant>) -> Answering 
 }
 
 /// One request on a connection of its own. Any answer that is not a server error counts: the guard watches whether ComfyUI
-/// serves, not what.
-async fn ask(shared: &Shared, path: &str) -> Result<Vec<u8>, Unanswered> {
+/// serves, not what. `longest`: of the answer's body, in bytes.
+pub(crate) async fn ask(shared: &Shared, path: &str, longest: usize) -> Result<Vec<u8>, Unanswered> {
     let exchange = async {
         let stream = TcpStream::connect(shared.upstream).await.map_err(|_| Unanswered::Refused)?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|_| Unanswered::Silent)?;
@@ -124,9 +139,12 @@ async fn ask(shared: &Shared, path: &str) -> Result<Vec<u8>, Unanswered> {
         if answer.status().is_server_error() {
             return Err(Unanswered::Silent);
         }
-        let body = Limited::new(answer.into_body(), LONGEST).collect().await;
+        let body = Limited::new(answer.into_body(), longest).collect().await;
         connection.abort();
-        Ok(body.map_err(|_| Unanswered::Silent)?.to_bytes().to_vec())
+        let unread = |error: Box<dyn Error + Send + Sync>| {
+            if error.is::<LengthLimitError>() { Unanswered::TooLong } else { Unanswered::Silent }
+        };
+        Ok(body.map_err(unread)?.to_bytes().to_vec())
     };
     timeout(PATIENCE, exchange).await.unwrap_or(Err(Unanswered::Silent))
 }

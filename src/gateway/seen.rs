@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use super::shared::Shared;
+use crate::telemetry::metrics::Job;
 use crate::telemetry::status::{Status, assemble};
 use crate::wire::overview::{Refused, Seen};
 
@@ -40,10 +41,10 @@ pub(crate) fn seen(shared: &Shared) -> Seen {
         remaining: health.remaining,
         device: health.device.clone(),
         version: health.version.clone(),
-        jobs_done: 0,
-        jobs_failed: 0,
+        jobs_done: shared.metrics.jobs.get(Job::Completed),
+        jobs_failed: shared.metrics.jobs.get(Job::Failed),
         connections: count(&shared.connections),
-        websockets: count(&shared.anonymous_sockets),
+        websockets: shared.metrics.sockets_open(),
         refusals: shared.refusals.kept(),
     }
 }

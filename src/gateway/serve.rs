@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
+use tokio::time::Instant;
 
 use super::admit::{Admitted, admit, unauthorized};
 use super::answer::{Body, Look, NamedError, Own, json_body};
@@ -15,11 +16,12 @@ use super::auth::credentials::{Presented, presented};
 use super::auth::decide::{Decision, Head, OwnPage, decide};
 use super::auth::refusal::Refusal;
 use super::connection::Guest;
-use super::endpoint::{guard, login, session, socket};
+use super::endpoint::{guard, login, metrics, session, socket};
 use super::proxy::forward::{self, Admission};
 use super::proxy::origin;
 use super::tap::Connection;
 use crate::config::AnonymousWebsocket;
+use crate::telemetry::metrics::{Class, Code};
 use crate::wire::message::{GatewaySettings, KeyState};
 
 /// Answers a request of HTTP/1.1, whose head was seen as it came.
@@ -31,8 +33,9 @@ pub(crate) async fn answer_seen(
     let mut response = match seen {
         Ok(_) => answer(guest, request).await,
         Err(refusal) => {
+            let began = Instant::now();
             let response = refuse(&guest, &guest.worker.shared.settings.load_full(), refusal, request);
-            note_refusal(&guest, &response);
+            note(&guest, Class::Refused, began, &response);
             response
         }
     };
@@ -44,16 +47,21 @@ pub(crate) async fn answer_seen(
 
 /// Answers a request, whatever it is.
 pub(crate) async fn answer(guest: Rc<Guest>, request: Request<Incoming>) -> Response<Body> {
+    let began = Instant::now();
     let settings = guest.worker.shared.settings.load_full();
     let origins = &settings.auth.allowed_origins;
     let listed = if origins.is_empty() { None } else { origin::listed_origin(request.headers(), origins) };
     let facts = settings.log.access.then(|| (known(request.method()), request.uri().path().to_owned()));
     let head = *request.method() == Method::HEAD;
-    let mut response = match preflight(&request, &settings) {
-        Some(response) => response,
-        None => decided(&guest, &settings, request).await,
+    let (class, mut response) = match preflight(&request, &settings) {
+        Some(response) => (Class::Own, response),
+        None => {
+            let head = Head::of(&request);
+            let decision = decide(&head, &settings.auth);
+            (class_of(decision, head.is_websocket_upgrade()), decided(&guest, &settings, decision, request).await)
+        }
     };
-    note_refusal(&guest, &response);
+    note(&guest, class, began, &response);
     if head {
         response = without_body(response);
     }
@@ -66,12 +74,29 @@ pub(crate) async fn answer(guest: Rc<Guest>, request: Request<Incoming>) -> Resp
     response
 }
 
-/// Remembers who was refused for the guest's own doing: `status` shows it.
-fn note_refusal(guest: &Guest, response: &Response<Body>) {
-    if response.status().is_client_error()
-        && let Some(NamedError(error)) = response.extensions().get()
-    {
-        guest.worker.shared.refusals.note(guest.peer.ip(), error, SystemTime::now());
+/// Counts a request and its answer.
+fn note(guest: &Guest, class: Class, began: Instant, response: &Response<Body>) {
+    let metrics = &guest.worker.shared.metrics;
+    metrics.requests.count(class, Code::of(response.status().as_u16()));
+    metrics.answer_seconds.observe(class, began.elapsed().as_secs_f64());
+    if let Some(NamedError(error)) = response.extensions().get() {
+        metrics.refused(error);
+        // Who was refused for the guest's own doing: `status` shows it.
+        if response.status().is_client_error() {
+            guest.worker.shared.refusals.note(guest.peer.ip(), error, SystemTime::now());
+        }
+    }
+}
+
+/// What a request is about, for those who count.
+fn class_of(decision: Decision, websocket: bool) -> Class {
+    match decision {
+        Decision::Refused(_) => Class::Refused,
+        Decision::Own(_) | Decision::Guard(_) => Class::Own,
+        Decision::Exempt => Class::Static,
+        Decision::Socket(_) => Class::Websocket,
+        Decision::NeedsKey | Decision::Open if websocket => Class::Websocket,
+        Decision::NeedsKey | Decision::Open => Class::Api,
     }
 }
 
@@ -103,8 +128,12 @@ fn preflight(request: &Request<Incoming>, settings: &GatewaySettings) -> Option<
     Some(response)
 }
 
-async fn decided(guest: &Rc<Guest>, settings: &GatewaySettings, request: Request<Incoming>) -> Response<Body> {
-    let decision = decide(&Head::of(&request), &settings.auth);
+async fn decided(
+    guest: &Rc<Guest>,
+    settings: &GatewaySettings,
+    decision: Decision,
+    request: Request<Incoming>,
+) -> Response<Body> {
     if let Decision::Refused(refusal) = decision {
         return refuse(guest, settings, refusal, request);
     }
@@ -113,6 +142,7 @@ async fn decided(guest: &Rc<Guest>, settings: &GatewaySettings, request: Request
     match decision {
         Decision::Own(OwnPage::Health) => health(guest, settings, request).await,
         _ if closed => own(guest, settings, &no_key(), request),
+        Decision::Own(OwnPage::Metrics) => metrics::answer(guest, settings, request).await,
         Decision::Own(OwnPage::Session) => session::answer(guest, settings, request).await,
         Decision::Own(OwnPage::Login) => {
             let response = login::page(guest, settings, &request).await;

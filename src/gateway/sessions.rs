@@ -157,6 +157,12 @@ impl Sessions {
         self.ended.subscribe()
     }
 
+    /// Questions and logins on their way to the supervisor.
+    pub(crate) fn in_flight(&self) -> usize {
+        let memory = self.memory();
+        memory.asking.len() + memory.logins.len()
+    }
+
     fn tell(&self, ended: Ended) {
         // Nobody listens: nobody is connected.
         self.ended.send(ended).ok();

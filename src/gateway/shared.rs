@@ -16,6 +16,7 @@ use super::judge::Judge;
 use super::seen::Refusals;
 use super::sessions::Sessions;
 use super::tls;
+use crate::telemetry::metrics::Metrics;
 use crate::wire::message::{FromGateway, GatewaySettings, GatewaySetup, KeyState, TlsIdentity};
 
 /// The key in force: `number` grows with every change, and what was let in under a smaller one has to go.
@@ -53,6 +54,8 @@ pub(crate) struct Shared {
     pub(crate) supervisor: mpsc::Sender<FromGateway>,
     /// Whether the gateway is ending.
     pub(crate) draining: watch::Sender<bool>,
+    /// What is counted for `/metrics`.
+    pub(crate) metrics: Metrics,
     /// What was refused lately.
     pub(crate) refusals: Refusals,
     /// Connections that are open.
@@ -78,6 +81,7 @@ impl Shared {
             history: Mutex::new(History::new()),
             restarts: Pace::default(),
             draining: watch::Sender::new(false),
+            metrics: Metrics::new(),
             refusals: Refusals::default(),
             connections: AtomicUsize::new(0),
             anonymous_sockets: AtomicUsize::new(0),

@@ -1,14 +1,18 @@
-//! A socket in the file system that only its owner can open (unix(7)).
+//! Sockets in the file system that only their owner can open, or its group too (unix(7)).
 
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
+use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
 use nix::sys::stat::{Mode, umask};
+use nix::unistd;
+
+use super::users::{Gid, Uid};
 
 /// Connections that the kernel holds for a listener that is busy.
 const WAITING: i32 = 16;
@@ -22,15 +26,42 @@ const WAITING: i32 = 16;
 /// `AlreadyExists` when something other than a socket stands there; whatever the kernel says, `ENAMETOOLONG` from 108 bytes on.
 pub(crate) fn listen_private(path: &Path) -> io::Result<UnixListener> {
     remove_socket(path)?;
+    let socket = bind_at(path, 0o177)?;
+    listen(&socket, Backlog::new(WAITING).unwrap_or(Backlog::MAXCONN))?;
+    Ok(UnixListener::from(socket))
+}
+
+/// The same with mode 0660 and another owner, where one is given. A living process's socket is never replaced.
+///
+/// # Errors
+/// As for [`listen_private`], and `AddrInUse` where somebody listens there.
+pub(crate) fn listen_with_group(path: &Path, owner: Option<(Uid, Gid)>) -> io::Result<OwnedFd> {
+    match UnixStream::connect(path) {
+        Ok(_) => return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens there")),
+        // Nobody listens there any more, or something else than a socket lies there, which the removal says.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => remove_socket(path)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let socket = bind_at(path, 0o117)?;
+    if let Some((uid, gid)) = owner {
+        let (uid, gid) = (unistd::Uid::from_raw(uid.0), unistd::Gid::from_raw(gid.0));
+        unistd::fchownat(AT_FDCWD, path, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)?;
+    }
+    listen(&socket, Backlog::new(WAITING).unwrap_or(Backlog::MAXCONN))?;
+    Ok(socket)
+}
+
+/// A bound socket, closed to who is in `mask` from its first moment.
+fn bind_at(path: &Path, mask: u32) -> io::Result<OwnedFd> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let socket: OwnedFd = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
     let address = UnixAddr::new(path)?;
-    let before = umask(Mode::from_bits_truncate(0o177));
+    let before = umask(Mode::from_bits_truncate(mask));
     let bound = bind(socket.as_raw_fd(), &address);
     umask(before);
     bound?;
-    listen(&socket, Backlog::new(WAITING).unwrap_or(Backlog::MAXCONN))?;
-    Ok(UnixListener::from(socket))
+    Ok(socket)
 }
 
 /// Removes a socket; that there is none is no error.
@@ -49,7 +80,6 @@ pub(crate) fn remove_socket(path: &Path) -> io::Result<()> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use std::os::unix::fs::PermissionsExt;
-    use std::os::unix::net::UnixStream;
 
     use super::*;
 
@@ -78,6 +108,25 @@ mod tests {
         remove_socket(&path).unwrap();
         fs::write(&file, "somebody's").unwrap();
         assert_eq!(listen_private(&file).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read_to_string(&file).unwrap(), "somebody's");
+    }
+
+    #[test]
+    fn one_for_the_group_takes_no_living_ones_place() {
+        let place = tempfile::tempdir().unwrap();
+        let (path, file, link) = (place.path().join("metrics"), place.path().join("file"), place.path().join("link"));
+        let first = listen_with_group(&path, None).unwrap();
+        assert_eq!(fs::symlink_metadata(&path).unwrap().permissions().mode() & 0o7777, 0o660);
+        assert_eq!(listen_with_group(&path, None).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        drop(first);
+        let second = listen_with_group(&path, None).unwrap();
+        UnixStream::connect(&path).unwrap();
+        drop(second);
+        fs::write(&file, "somebody's").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        for path in [&file, &link] {
+            assert_eq!(listen_with_group(path, None).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        }
         assert_eq!(fs::read_to_string(&file).unwrap(), "somebody's");
     }
 }

@@ -28,7 +28,7 @@ mod start;
 mod tail;
 mod watch;
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::mpsc;
@@ -53,7 +53,7 @@ use event::Event;
 use foreign::Strangers;
 use roles::RoleProcess;
 use setup::gpu_wish;
-use start::{Started, Users};
+use start::{Sockets, Started, Users};
 use watch::Watch;
 
 use crate::credential::session_store::SessionStore;
@@ -117,8 +117,7 @@ struct Supervisor {
     orders: Orders,
     /// Gone with the supervisor.
     _control: Control,
-    sockets: Vec<std::os::fd::OwnedFd>,
-    https_sockets: usize,
+    sockets: Sockets,
     addresses: Vec<String>,
     users: Users,
     key: Option<Phc>,
@@ -195,7 +194,6 @@ impl Supervisor {
             sensor: RoleProcess::new(Role::Sensor, started.users.network.clone()),
             _control: started.control,
             sockets: started.sockets,
-            https_sockets: started.https_sockets,
             users: started.users,
             key: started.key,
             identity: started.identity,
@@ -280,7 +278,10 @@ impl Supervisor {
         if self.gateway.due().is_some_and(|due| due <= now) {
             self.look_around();
             let setup = ToGateway::Setup(Box::new(self.gateway_setup()));
-            let started = self.gateway.start(setup, &self.sockets, &self.events, Event::Gateway);
+            let Sockets { https, redirect, metrics, .. } = &self.sockets;
+            let sockets: Vec<BorrowedFd<'_>> =
+                [https, redirect, metrics].into_iter().flatten().map(AsFd::as_fd).collect();
+            let started = self.gateway.start(setup, &sockets, &self.events, Event::Gateway);
             if let Err(error) = started {
                 tracing::error!("{error}");
                 self.gateway.start_failed(now);
@@ -387,7 +388,7 @@ fn check_pace(watchdog: Option<Duration>) -> Duration {
 }
 
 fn addresses(started: &Started) -> Vec<String> {
-    let https = started.sockets.iter().take(started.https_sockets);
+    let https = started.sockets.https.iter();
     let known = https.filter_map(|socket| descriptors::local_address(socket.as_fd()).ok());
     known.map(|address| format!("https://{address}")).collect()
 }

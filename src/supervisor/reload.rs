@@ -26,6 +26,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     [
         ("listen", old.listen != new.listen),
         ("gpu.library", old.gpu.library != new.gpu.library),
+        ("metrics.listen", old.metrics != new.metrics),
         ("service", old.service != new.service),
         ("state.directory", old.state != new.state),
         ("comfyui.port, comfyui.user, comfyui.groups", port(old) != port(new)),

@@ -114,7 +114,7 @@ impl<Out: Serialize + Send + Sync + 'static> RoleProcess<Out> {
     pub(crate) fn start<In>(
         &mut self,
         first: Out,
-        sockets: &[OwnedFd],
+        sockets: &[BorrowedFd<'_>],
         events: &mpsc::Sender<Event>,
         wrap: fn(In) -> Event,
     ) -> Result<(), RoleError>
@@ -126,7 +126,8 @@ impl<Out: Serialize + Send + Sync + 'static> RoleProcess<Out> {
         let failed = |source| RoleError::Channel { role: self.role.name(), source };
         let (ours, theirs) = packet::pair(4 * MAX_MESSAGE).map_err(failed)?;
         let channel = Arc::new(Channel::new(ours).map_err(failed)?);
-        let sockets = sockets.iter().map(OwnedFd::try_clone).collect::<io::Result<Vec<_>>>().map_err(failed)?;
+        let sockets =
+            sockets.iter().map(BorrowedFd::try_clone_to_owned).collect::<io::Result<Vec<_>>>().map_err(failed)?;
         let pid = self.spawn(theirs.as_fd())?;
         let (out, queue) = mpsc::channel(QUEUE);
         let ending = Arc::new(AtomicBool::new(false));

@@ -25,7 +25,8 @@ impl Supervisor {
             gpu: self.gpu.clone(),
             wish: self.wish.clone(),
             overview: self.overview.clone(),
-            https_sockets: self.https_sockets,
+            https_sockets: self.sockets.https.len(),
+            metrics_sockets: self.sockets.metrics.len(),
             workers: std::thread::available_parallelism().map_or(1, usize::from).min(MOST_WORKERS),
         }
     }

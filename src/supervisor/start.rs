@@ -2,11 +2,11 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crate::config::{Comfyui as ComfyuiSettings, Config, OwnedComfyui};
+use crate::config::{Comfyui as ComfyuiSettings, Config, LocalAddress, OwnedComfyui};
 use crate::credential::authority::{self, AuthorityError};
 use crate::credential::identity::{self, IdentityError};
 use crate::credential::key_file::{self, GivenKey, KeyFileError};
@@ -16,6 +16,7 @@ use crate::os::cgroup::Group;
 use crate::os::descriptors;
 use crate::os::files;
 use crate::os::limits;
+use crate::os::local;
 use crate::os::privilege::{self, PrivilegeError};
 use crate::os::spawn::Identity;
 use crate::os::systemd;
@@ -67,12 +68,28 @@ pub(crate) enum StartError {
         /// The kernel's answer.
         source: io::Error,
     },
+    /// A UNIX socket cannot be made.
+    #[error(
+        "cannot listen on {} (metrics.listen): {source}; its folder must be there and writable, and nothing else may lie at its place",
+        path.display()
+    )]
+    ListenLocally {
+        /// Where.
+        path: PathBuf,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// A passed socket for metrics that others than this machine reach.
+    #[error(
+        "the service manager passed a socket named \"metrics\" on {0}, which can be reached from the network; use a loopback address or a path (ListenStream= in the socket unit)"
+    )]
+    OpenMetrics(SocketAddr),
     /// The sockets from systemd are not what the configuration needs.
     #[error("the sockets passed by the service manager cannot be used: {0}")]
     PassedSockets(io::Error),
     /// A passed socket has a name that means nothing.
     #[error(
-        "the service manager passed a socket named \"{0}\"; the names are \"https\" and \"http_redirect\" (FileDescriptorName= in the socket unit)"
+        "the service manager passed a socket named \"{0}\"; the names are \"https\", \"http_redirect\" and \"metrics\" (FileDescriptorName= in the socket unit)"
     )]
     SocketName(String),
     /// The state directory cannot be made.
@@ -129,13 +146,35 @@ pub(crate) struct Users {
     pub(crate) key_owners: Vec<Uid>,
 }
 
+/// What listens, by what is served there.
+#[derive(Debug, Default)]
+pub(crate) struct Sockets {
+    /// Guests over TLS.
+    pub(crate) https: Vec<OwnedFd>,
+    /// Plain HTTP that is led to them.
+    pub(crate) redirect: Vec<OwnedFd>,
+    /// `/metrics` for this machine.
+    pub(crate) metrics: Vec<OwnedFd>,
+    /// The UNIX sockets among those that were made here, and go with the guard.
+    pub(crate) made: Vec<PathBuf>,
+}
+
+impl Drop for Sockets {
+    /// One whose name stays is taken over by the next start.
+    fn drop(&mut self) {
+        for path in &self.made {
+            if let Err(error) = local::remove_socket(path) {
+                tracing::debug!(%error, path = %path.display(), "a socket's name stays");
+            }
+        }
+    }
+}
+
 /// What a start has brought together.
 #[derive(Debug)]
 pub(crate) struct Started {
-    /// Listening, `https` first.
-    pub(crate) sockets: Vec<OwnedFd>,
-    /// How many of them speak TLS.
-    pub(crate) https_sockets: usize,
+    /// What listens.
+    pub(crate) sockets: Sockets,
     /// As whom.
     pub(crate) users: Users,
     /// The key's hash, if there is one.
@@ -154,12 +193,13 @@ pub(crate) struct Started {
 
 /// Carries the start-up out. Call before any thread exists.
 pub(crate) fn prepare(config: &Config, source: &KeySource) -> Result<Started, StartError> {
-    let (https, redirect) = listen(config)?;
+    let mut sockets = listen(config)?;
     if let Err(error) = descriptors::raise_limit() {
         tracing::warn!(%error, "the limit of open files cannot be raised");
     }
     let service = privilege::is_root().then(|| users::lookup_user(&config.service.user)).transpose()?;
     let users = find_users(config, service.as_ref())?;
+    listen_locally(config, service.as_ref(), &mut sockets)?;
     // As root, so that files in places which only root may enter can be named too.
     let key = read_key(&config.auth.key_file, source, &users.key_owners)?;
     let configured =
@@ -182,29 +222,57 @@ pub(crate) fn prepare(config: &Config, source: &KeySource) -> Result<Started, St
         Some(identity) => identity,
         None => own_identity(config, &names)?,
     };
-    let https_sockets = https.len();
-    let sockets = https.into_iter().chain(redirect).collect();
-    Ok(Started { sockets, https_sockets, users, key, identity, names, group, confinement, control })
+    Ok(Started { sockets, users, key, identity, names, group, confinement, control })
 }
 
 /// The sockets from the service manager where there are any of that name, else the configured addresses.
-fn listen(config: &Config) -> Result<(Vec<OwnedFd>, Vec<OwnedFd>), StartError> {
-    let (mut https, mut redirect) = (Vec::new(), Vec::new());
+fn listen(config: &Config) -> Result<Sockets, StartError> {
+    let mut all = Sockets::default();
     for (name, socket) in systemd::passed_sockets().map_err(StartError::PassedSockets)? {
         match name.as_str() {
-            "https" => https.push(socket),
-            "http_redirect" => redirect.push(socket),
+            "https" => all.https.push(socket),
+            "http_redirect" => all.redirect.push(socket),
+            "metrics" => all.metrics.push(for_this_machine(socket)?),
             _ => return Err(StartError::SocketName(name)),
         }
     }
-    for (sockets, addresses) in [(&mut https, &config.listen.https), (&mut redirect, &config.listen.http_redirect)] {
+    let configured = [(&mut all.https, &config.listen.https), (&mut all.redirect, &config.listen.http_redirect)];
+    for (sockets, addresses) in configured {
         if sockets.is_empty() {
             for address in addresses {
                 sockets.push(bind(*address, addresses)?);
             }
         }
     }
-    Ok((https, redirect))
+    Ok(all)
+}
+
+/// Nobody is asked for a key on a socket for metrics, so it is none that the network reaches.
+fn for_this_machine(socket: OwnedFd) -> Result<OwnedFd, StartError> {
+    match descriptors::local_address(socket.as_fd()) {
+        Ok(address) if !address.ip().to_canonical().is_loopback() => Err(StartError::OpenMetrics(address)),
+        // A UNIX socket has no such address.
+        Ok(_) | Err(_) => Ok(socket),
+    }
+}
+
+/// The listeners of `[metrics]`, unless the service manager passed some. A UNIX socket is the service's own, so that its group can read.
+fn listen_locally(config: &Config, service: Option<&Account>, sockets: &mut Sockets) -> Result<(), StartError> {
+    if !sockets.metrics.is_empty() {
+        return Ok(());
+    }
+    for address in &config.metrics.listen {
+        match address {
+            LocalAddress::Loopback(address) => sockets.metrics.push(bind(*address, &[])?),
+            LocalAddress::Unix(path) => {
+                let owner = service.map(|account| (account.uid, account.gid));
+                let made = local::listen_with_group(path, owner);
+                sockets.metrics.push(made.map_err(|source| StartError::ListenLocally { path: path.clone(), source })?);
+                sockets.made.push(path.clone());
+            }
+        }
+    }
+    Ok(())
 }
 
 /// `[::]` also takes IPv4, unless an IPv4 address with the same port is configured beside it.

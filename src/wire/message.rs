@@ -167,8 +167,10 @@ pub(crate) struct GatewaySetup {
     pub(crate) wish: GpuWish,
     /// What else the supervisor knows.
     pub(crate) overview: Overview,
-    /// How many of the passed sockets speak TLS; the rest redirect.
+    /// How many of the passed sockets speak TLS: the first ones.
     pub(crate) https_sockets: usize,
+    /// How many have `/metrics` for this machine: the last ones. What is in between redirects.
+    pub(crate) metrics_sockets: usize,
     /// Threads that serve guests.
     pub(crate) workers: usize,
 }

@@ -95,5 +95,5 @@ class Upstream:
 
 
 def is_own_question(one: Seen) -> bool:
-    """The guard asks for the queue's length and the device; a guest's request would carry a user agent of its own."""
-    return one.target in ("/prompt", "/system_stats") and one.method == "GET" and not one.get("user-agent")
+    """The guard asks for the queue's length, the device and how jobs ended; a guest's request would carry a user agent of its own."""
+    return one.target.split("?")[0] in ("/prompt", "/system_stats", "/history", "/api/jobs") and one.method == "GET" and not one.get("user-agent")

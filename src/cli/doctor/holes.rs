@@ -138,10 +138,10 @@ pub(super) fn judge(program: Program, version: &str) -> Finding {
     let Some(newest) = open.iter().map(|hole| hole.fixed).max_by_key(|fixed| numbers(fixed)) else {
         return Finding::ok(program.about(), format!("{version}; no hole in it is known to this version of the guard"));
     };
-    let told: Vec<String> = open.iter().map(|hole| format!("{} ({}; {})", hole.what, hole.name, hole.source)).collect();
+    let told: Vec<String> = open.iter().map(|hole| format!("{} ({}) {}", hole.what, hole.name, hole.source)).collect();
     Finding::warning(
         program.about(),
-        format!("{version} has known holes: {}", told.join("; ")),
+        format!("{version} has known holes: {}", told.join(" and ")),
         format!("update it to {newest} or later"),
     )
 }

@@ -92,7 +92,9 @@ fn configuration(global: &Global) -> (Option<Config>, Vec<Finding>) {
             findings.extend(warnings.into_iter().map(|warning| Finding::told(ABOUT, Grade::Warning, warning)));
             if findings.is_empty() {
                 let files: Vec<String> = loaded.files.iter().map(|file| file.display().to_string()).collect();
-                findings.push(Finding::ok(ABOUT, format!("in order: {}", files.join(", "))));
+                let files =
+                    if files.is_empty() { "no file, only the environment".to_owned() } else { files.join(", ") };
+                findings.push(Finding::ok(ABOUT, format!("in order: {files}")));
             }
             (Some(loaded.config), findings)
         }

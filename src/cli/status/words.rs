@@ -37,12 +37,12 @@ impl Look {
         if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
 
-    /// The text in lines that fit behind `indent` columns; a word that is longer than a line is cut.
+    /// The text in lines that fit behind `indent` columns; a word that is longer than a line is cut, unless it is an address to follow.
     pub(crate) fn wrap(self, indent: usize, text: &str) -> Vec<String> {
         let room = self.width.saturating_sub(indent).max(20);
         let mut lines: Vec<String> = Vec::new();
         for word in clean(text).split_whitespace() {
-            let mut word = cut(word, room);
+            let mut word = if word.starts_with("https://") { word.to_owned() } else { cut(word, room) };
             match lines.last_mut() {
                 Some(line) if line.chars().count() + 1 + word.chars().count() <= room => {
                     line.push(' ');
@@ -163,6 +163,8 @@ mod tests {
         let look = Look { width: 30, colour: true };
         let lines = look.wrap(4, &format!("some words \x1b[2J {} end", "x".repeat(60)));
         assert!(lines.iter().all(|line| line.chars().count() <= 26 && !line.contains('\x1b')), "{lines:?}");
+        let address = format!("https://example.org/{}", "x".repeat(60));
+        assert_eq!(look.wrap(4, &format!("see {address} there")), ["see", &address, "there"]);
         assert_eq!(look.fit(4, &"y".repeat(60)), format!("{}...", "y".repeat(23)));
         assert_eq!(look.paint(Tone::Bad, "no"), "\x1b[1;31mno\x1b[0m");
     }

@@ -34,6 +34,12 @@ fn what_contradicts_itself_is_refused() {
         ("listen.https = [\"[::]:1\", \"[::]:1\"]", "config.toml:1:27: [::]:1 stands here twice"),
         ("listen.http_redirect = [\"[::]:443\"]", "config.toml:1:25: [::]:443 cannot both"),
         ("comfyui.port = 443", "config.toml:1:16: port 443 is already taken by [::]:443"),
+        ("metrics.listen = [\"127.0.0.1:8188\"]", "config.toml:1:18: port 8188 is already taken"),
+        ("metrics.listen = [\"127.0.0.1:443\"]", "config.toml:1:19: 127.0.0.1:443 is a listener for guests already"),
+        (
+            "metrics.listen = [\"unix:/run/a\", \"unix:/run/a\"]",
+            "config.toml:1:34: this stands in metrics.listen twice",
+        ),
         ("listen.http_redirect = [\"127.0.0.1:8188\"]", "config.toml:1:24: port 8188 is already taken"),
         ("comfyui.port = 0", "0 is not a port"),
         ("comfyui.arguments = [\"--cpu\", \"--listen\"]", "config.toml:1:31: --listen is the guard's"),

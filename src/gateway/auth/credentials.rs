@@ -10,6 +10,7 @@ use percent_encoding::percent_decode_str;
 use zeroize::Zeroizing;
 
 use crate::secret::Secret;
+use crate::telemetry::metrics::CredentialKind;
 
 /// The header of the guide's second form.
 pub(crate) const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -72,6 +73,24 @@ pub(crate) fn presented(headers: &HeaderMap, query: Option<&str>) -> Presented {
         }
     }
     found.map_or(Presented::None, Presented::Key)
+}
+
+/// In which form a request presents what [`presented`] found: the first of them, where there are several.
+pub(crate) fn kind_of(headers: &HeaderMap, query: Option<&str>) -> CredentialKind {
+    let scheme = |value: &[u8]| match authorization(value) {
+        Ok(None) => None,
+        _ if trim(value).get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"basic")) => {
+            Some(CredentialKind::Basic)
+        }
+        _ => Some(CredentialKind::Bearer),
+    };
+    let in_query = || query.into_iter().flat_map(pairs).any(|(name, _)| is_key_parameter(name));
+    match headers.get_all(AUTHORIZATION).iter().find_map(|value| scheme(value.as_bytes())) {
+        Some(form) => form,
+        None if headers.contains_key(&X_API_KEY) => CredentialKind::Header,
+        None if in_query() => CredentialKind::Query,
+        None => CredentialKind::None,
+    }
 }
 
 /// Whether a query parameter of this (still escaped) name carries the key: `api%5Fkey` is `api_key` to ComfyUI too.
@@ -271,6 +290,25 @@ mod tests {
         assert_eq!(presented(&headers(&[bearer]), Some("token=")), Presented::Invalid(Why::Empty));
         let foreign = headers(&[("authorization", "Digest x"), ("x-api-key", "right")]);
         assert_eq!(presented(&foreign, None), key("right"));
+    }
+
+    #[test]
+    fn the_form_is_that_of_what_was_presented() {
+        type Row<'a> = (&'a [(&'static str, &'a str)], Option<&'a str>, CredentialKind);
+        let table: [Row<'_>; 9] = [
+            (&[("authorization", "Bearer x")], Some("token=y"), CredentialKind::Bearer),
+            (&[("authorization", "bearer ")], None, CredentialKind::Bearer),
+            (&[("authorization", "BASIC dXNlcjp4")], None, CredentialKind::Basic),
+            (&[("authorization", "Digest x"), ("x-api-key", "x")], None, CredentialKind::Header),
+            (&[("x-api-key", "")], Some("api_key=x"), CredentialKind::Header),
+            (&[], Some("a=b&api%5Fkey=x"), CredentialKind::Query),
+            (&[], Some("token="), CredentialKind::Query),
+            (&[("authorization", "Digest x")], Some("a=b"), CredentialKind::None),
+            (&[], None, CredentialKind::None),
+        ];
+        for (fields, query, form) in table {
+            assert_eq!(kind_of(&headers(fields), query), form, "{fields:?} {query:?}");
+        }
     }
 
     #[test]

@@ -27,6 +27,7 @@ const OWN_PAGES: &[(&str, OwnPage, &str)] = &[
     ("/health", OwnPage::Health, "GET, HEAD"),
     (LOGIN_PAGE, OwnPage::Login, "GET, HEAD"),
     ("/auth_inject.js", OwnPage::Script, "GET, HEAD"),
+    ("/metrics", OwnPage::Metrics, "GET, HEAD"),
     ("/auth_session", OwnPage::Session, "GET, HEAD, POST, DELETE"),
 ];
 
@@ -57,7 +58,7 @@ pub(crate) enum GuardPage {
     SignOutEverywhere,
 }
 
-/// What the gateway answers itself, without a key.
+/// What else the gateway answers itself; whether a key is needed, each says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OwnPage {
     /// `/health`. A credential is not needed; an invalid or wrong one is 401 all the same.
@@ -68,6 +69,8 @@ pub(crate) enum OwnPage {
     Script,
     /// Signing in and out.
     Session,
+    /// For Prometheus. Only for who has a right credential.
+    Metrics,
 }
 
 /// What a request's head says, borrowed from where it was parsed.

@@ -4,5 +4,6 @@ pub(crate) mod guard;
 pub(crate) mod guard_history;
 pub(crate) mod health;
 pub(crate) mod login;
+pub(crate) mod metrics;
 pub(crate) mod session;
 pub(crate) mod socket;

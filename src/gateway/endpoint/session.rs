@@ -20,6 +20,7 @@ use crate::gateway::connection::Guest;
 use crate::gateway::pages::LoginError;
 use crate::gateway::proxy::headers::client_address;
 use crate::secret::Secret;
+use crate::telemetry::metrics::{CredentialKind, Outcome};
 use crate::units::Span;
 use crate::wire::message::{GatewaySettings, Login, Opening, SessionFacts};
 
@@ -116,7 +117,14 @@ async fn post(guest: &Guest, settings: &GatewaySettings, request: Request<Incomi
     let next = checked_next(&said.next).unwrap_or_else(|| "/".to_owned());
     let key = Secret::new(said.key.expose().trim().as_bytes().to_vec());
     let login = Login { remember: said.remember, peer, agent };
-    match guest.worker.shared.sessions.open(key, login).await {
+    let opening = guest.worker.shared.sessions.open(key, login).await;
+    let outcome = match opening {
+        Opening::Opened { .. } | Opening::Failed => Outcome::Right,
+        Opening::WrongKey => Outcome::Wrong,
+        Opening::Busy => Outcome::Busy,
+    };
+    guest.worker.shared.metrics.authentications.count(CredentialKind::Login, outcome);
+    match opening {
         Opening::Opened { id, facts } => {
             // Not before: the end of a session takes the connection with it.
             if let Some(old) = &old {

@@ -11,6 +11,7 @@ use http::request::Parts;
 use serde_json::{Value, json};
 
 use crate::gateway::shared::Shared;
+use crate::telemetry::metrics::Socket;
 
 /// Anonymous sockets at once: what costs nothing to ask for must not cost much to give.
 pub(crate) const MOST: usize = 256;
@@ -31,6 +32,7 @@ pub(crate) async fn accept(shared: Arc<Shared>, mut parts: Parts) -> axum::respo
 
 async fn serve(shared: Arc<Shared>, socket: WebSocket) {
     shared.anonymous_sockets.fetch_add(1, Ordering::Relaxed);
+    let _open = shared.metrics.open_socket(Socket::Anonymous);
     // An end of the connection is the ordinary end of a socket.
     if let Err(error) = tell(&shared, socket).await {
         tracing::debug!(%error, "an anonymous socket ended");

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use http::uri::InvalidUri;
-use http::{HeaderValue, Request, Response, StatusCode, Uri, Version, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use http_body_util::Empty;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
@@ -23,7 +23,11 @@ use crate::gateway::auth::decide::Head;
 use crate::gateway::auth::refusal::Refusal;
 use crate::gateway::connection::Guest;
 use crate::gateway::serve;
+use crate::telemetry::metrics::Socket;
 use crate::wire::message::{GatewaySettings, ProcessState};
+
+/// Where a POST queues a prompt.
+const QUEUEING: [&str; 2] = ["/prompt", "/api/prompt"];
 
 /// Why a request is handed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +54,7 @@ pub(crate) async fn hand_on(
         return serve::own(guest, settings, &refused(guest, settings, Failure::Refused), request);
     }
     let upgrade = Head::of(&request).is_websocket_upgrade();
+    let queues = *request.method() == Method::POST && QUEUEING.contains(&request.uri().path());
     if let Err(error) = rewrite(guest, settings, &mut request, upgrade) {
         tracing::debug!(%error, "the target without its key is none");
         return Own::from(Refusal::BadPath).respond_as(look, settings);
@@ -67,6 +72,9 @@ pub(crate) async fn hand_on(
         Ok(mut response) => {
             // hyper writes each answer in the version of its own connection only if it is not told another.
             *response.version_mut() = Version::HTTP_11;
+            if queues && response.status() == StatusCode::OK {
+                guest.worker.shared.metrics.queued.inc();
+            }
             let websocket = response.status() == StatusCode::SWITCHING_PROTOCOLS;
             let facts = ResponseFacts { needed_key: admission != Admission::Everybody, websocket };
             headers::strip_response(response.headers_mut(), facts);
@@ -140,7 +148,7 @@ async fn socket(
 ) -> Result<Response<Body>, Failure> {
     let guests_side = hyper::upgrade::on(&mut request);
     let shared = guest.worker.shared.clone();
-    let stream = pool::connect(shared.upstream).await?;
+    let stream = pool::connect(&shared).await?;
     let failed = |error: hyper::Error| Failure::of_exchange(&error);
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
     tokio::task::spawn_local(async move {
@@ -160,6 +168,7 @@ async fn socket(
             Ok(sides) => sides,
             Err(error) => return tracing::debug!(%error, "a WebSocket's upgrade failed"),
         };
+        let _open = shared.metrics.open_socket(Socket::Comfyui);
         tunnel::carry(TokioIo::new(guest), TokioIo::new(comfyui), &shared, admission, idle).await;
     });
     Ok(answer.map(|_| Body::Own(http_body_util::Full::default())))

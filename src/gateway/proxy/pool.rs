@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -15,6 +16,8 @@ use tokio::time::{Instant, timeout};
 
 use super::body::GuestBody;
 use super::failure::Failure;
+use crate::gateway::shared::Shared;
+use crate::telemetry::metrics::Dialled;
 
 /// Half of aiohttp's keep-alive of 75 s: what is older may be closed while a request is on its way.
 const OLDEST: Duration = Duration::from_secs(35);
@@ -24,7 +27,7 @@ const CONNECT: Duration = Duration::from_secs(5);
 
 /// A worker's idle connections.
 pub(crate) struct Pool {
-    upstream: SocketAddr,
+    shared: Arc<Shared>,
     idle: Rc<RefCell<Vec<Idle>>>,
 }
 
@@ -52,8 +55,8 @@ impl Lease {
 
 impl Pool {
     /// Empty.
-    pub(crate) fn new(upstream: SocketAddr) -> Self {
-        Self { upstream, idle: Rc::default() }
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, idle: Rc::default() }
     }
 
     /// Sends a request; the head of the answer, with its connection. `sent` is the request body's flag.
@@ -89,7 +92,7 @@ impl Pool {
     }
 
     async fn connect(&self) -> Result<SendRequest<GuestBody>, Failure> {
-        let stream = connect(self.upstream).await?;
+        let stream = connect(&self.shared).await?;
         let (sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|error| Failure::of_exchange(&error))?;
         tokio::task::spawn_local(async move {
@@ -101,8 +104,18 @@ impl Pool {
     }
 }
 
-/// A TCP connection to ComfyUI.
-pub(crate) async fn connect(upstream: SocketAddr) -> Result<TcpStream, Failure> {
+/// A TCP connection to ComfyUI, counted by how it was made.
+pub(crate) async fn connect(shared: &Shared) -> Result<TcpStream, Failure> {
+    let connected = dial(shared.upstream).await;
+    shared.metrics.dialled.count(match &connected {
+        Ok(_) => Dialled::Opened,
+        Err(Failure::Refused) => Dialled::Refused,
+        Err(_) => Dialled::Failed,
+    });
+    connected
+}
+
+async fn dial(upstream: SocketAddr) -> Result<TcpStream, Failure> {
     let stream = match timeout(CONNECT, TcpStream::connect(upstream)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => return Err(Failure::Refused),

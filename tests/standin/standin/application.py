@@ -6,7 +6,7 @@ from importlib import metadata
 
 from aiohttp import web
 
-from . import custom_nodes, images, internal, manager, middlewares, models, prompts, settings, statics, system, userdata
+from . import custom_nodes, images, internal, jobs, manager, middlewares, models, prompts, settings, statics, system, userdata
 from .device import Device
 from .folders import Folders
 from .log import Kept
@@ -47,6 +47,8 @@ def build(standin: Standin) -> web.Application:
     # The twin below /api comes first: a static tree of the same name must not shadow it.
     app.add_routes([web.route(r.method, f"/api{r.path}", r.handler, **r.kwargs) for r in routes])
     app.add_routes(routes)
+    if options.list_jobs:
+        jobs.add_routes(app, standin)
     if options.test_extras:
         from . import extras
 

@@ -69,6 +69,7 @@ def _add_effective(parser: argparse.ArgumentParser) -> None:
 def _add_own(parser: argparse.ArgumentParser) -> None:
     own = parser.add_argument_group("of the stand-in alone")
     own.add_argument("--test-extras", action="store_true", help="serve /_standin/*, the Manager and a custom node")
+    own.add_argument("--list-jobs", action="store_true", help="serve /api/jobs, as the versions after 0.3.64 do")
     own.add_argument("--record", type=Path, metavar="FILE", help="append which handler ran, one JSON line a request")
     own.add_argument("--start-delay", type=float, default=0.0, metavar="S", help="pause before the port opens")
     own.add_argument("--stop-delay", type=float, default=0.0, metavar="S", help="pause between SIGINT and the end")

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import time
 import uuid
 
 from aiohttp import web
@@ -12,14 +13,14 @@ NO_PROMPT = {"type": "no_prompt", "message": "No prompt provided", "details": "N
 
 
 def add_routes(routes: web.RouteTableDef, standin) -> None:
-    _add_prompt(routes, standin.worker)
+    _add_prompt(routes, standin)
     _add_queue(routes, standin.worker)
     _add_history(routes, standin.worker)
     _add_control(routes, standin.worker)
 
 
-def _add_prompt(routes: web.RouteTableDef, worker) -> None:
-    counted = 0
+def _add_prompt(routes: web.RouteTableDef, standin) -> None:
+    worker, counted = standin.worker, 0
 
     @routes.get("/prompt")
     async def info(request: web.Request) -> web.Response:
@@ -45,6 +46,8 @@ def _add_prompt(routes: web.RouteTableDef, worker) -> None:
         extra = dict(asked.get("extra_data", {}))
         if "client_id" in asked:
             extra["client_id"] = asked["client_id"]
+        if standin.options.list_jobs:
+            extra["create_time"] = int(time.time() * 1000)
         worker.put((number, prompt_id, prompt, extra, outputs))
         return web.json_response({"prompt_id": prompt_id, "number": number, "node_errors": node_errors})
 
