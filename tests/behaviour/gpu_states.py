@@ -1,9 +1,11 @@
-"""Every case of a GPU by its name: what `/health` says and whether it closes, `detail.conditions` with beginning, cause and cure, one line in
-the log for each change, and all well again when it is over: each within five seconds, and `/health` quick under load all the while.
+"""Every case of a GPU by its name: what `/health` says and whether it closes, `detail.conditions` with beginning, cause and cure, the metric,
+`comfy-guard status`, one line in the log for each change, and all well again when it is over: each within five seconds, and `/health`
+quick under load all the while.
 
 Pitfalls P20 (200 while the GPU is gone), P21 (a call that hangs blocks the health path), P25 (silent fall back to the CPU).
 """
 
+import json
 import os
 import signal
 import subprocess
@@ -14,6 +16,7 @@ import pytest
 
 from harness import guide, places, rate
 from harness.driver import CUDA, GIB, health
+from harness.metrics import scrape
 from harness.wait import until
 
 pytestmark = pytest.mark.skipif(not places.AS_ROOT, reason="a library is loaded only if root owns it")
@@ -73,6 +76,18 @@ def is_well(guard) -> bool:
     return health(guard).json()["status"] == "ok" and not held(guard)
 
 
+def is_measured(guard, case: Case, holds: bool) -> bool:
+    """Whether the metrics say the same; only this one may hold."""
+    page = scrape(guard)
+    closes = "true" if case.code == 503 else "false"
+    return page("condition", name_=case.condition, closes=closes) == holds == page("condition") and page("healthy") == (not holds or case.code == 200)
+
+
+def status(guard) -> tuple[int, dict]:
+    done = guard.run_command("status", "--json")
+    return done.returncode, json.loads(done.stdout)
+
+
 def lines(guard, mark: int, *words: str) -> list[str]:
     return [line for line in guard.log()[mark:].splitlines() if all(word in line for word in words)]
 
@@ -97,6 +112,10 @@ def is_told(guard, case: Case, began: float, mark: int) -> None:
     one = held(guard)[case.condition]
     assert case.cause in one["cause"] and len(one["cure"]) > 10 and one["serves"] == (case.code == 200), one
     assert began - 1 <= one["since"] <= time.time() + 1
+    until(lambda: is_measured(guard, case, True), SOON, "the metric")
+    code, document = status(guard)
+    assert (code == 0) == (case.code == 200) and document["state"] == told["status"], (code, document["state"])
+    assert [held["name"] for held in document["conditions"]] == [case.condition]
     is_quick(guard, case.code)
     after = held(guard)[case.condition]
     assert after["since"] == one["since"], "it still is the same one"
@@ -121,6 +140,7 @@ def test_a_case_is_told_by_name_answered_quickly_and_over_when_it_is(guarded, li
     else:
         library.plays(*case.cured_by)
     until(lambda: is_well(guard), SOON, "all is well again")
+    until(lambda: is_measured(guard, case, False), SOON, "the metric says so")
     if case.is_logged:
         guard.until_log(f"{case.condition} is over")
     time.sleep(1.5)  # one more look at the driver: that nothing comes back can only be waited for
