@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::Supervisor;
 use super::event::Question;
+use super::report::is_the_gpus;
 use crate::os::process::{self, Pid};
 use crate::telemetry::output::{relay_gateway, relay_sensor};
 use crate::wire::gpu::{DriverFault, GpuReading};
@@ -144,8 +145,8 @@ impl Supervisor {
         let how = process::describe(status);
         let stepped_down = status.success() && self.sensor.stepped_down(pid, now);
         let sensor_died = self.sensor.died(pid, &how, now);
-        if sensor_died && !is_hung(&self.gpu) {
-            // What it read last may no longer be true.
+        // What it read last may no longer be true; but what closed the service is open again only when another sensor has seen it well.
+        if sensor_died && !self.conditions.held().iter().any(|condition| is_the_gpus(condition.name)) {
             self.note_gpu(GpuReading::Unknown);
         }
         let known = stepped_down

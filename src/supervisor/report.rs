@@ -58,7 +58,7 @@ pub(crate) fn describe(facts: Facts<'_>) -> (bool, String) {
 }
 
 /// What is wrong with the GPU so that nothing is served: it will not mend itself while the service manager waits.
-fn is_the_gpus(name: Name) -> bool {
+pub(crate) fn is_the_gpus(name: Name) -> bool {
     use Name::{GpuDriverMismatch, GpuFault, GpuLost, GpuUnavailable, NvmlHung};
     matches!(name, GpuDriverMismatch | NvmlHung | GpuLost | GpuFault | GpuUnavailable)
 }

@@ -58,12 +58,17 @@ pub(crate) const TABLE: &[(Name, &str, bool, &str)] = &[
         "reboot, or load the new kernel module (`modprobe -r nvidia_uvm nvidia && modprobe nvidia`)",
     ),
     (Name::NvmlHung, "nvml_hung", false, "see `dmesg`; as a rule only a reboot helps"),
-    (Name::GpuLost, "gpu_lost", false, "see `dmesg` for its XID; it comes back with a reset of the GPU or a reboot"),
+    (
+        Name::GpuLost,
+        "gpu_lost",
+        false,
+        "see `dmesg` for its XID; it comes back with a reset of the GPU (`nvidia-smi --gpu-reset`, the guard stopped meanwhile) or a reboot",
+    ),
     (
         Name::GpuFault,
         "gpu_fault",
         false,
-        "restart ComfyUI (`comfy-guard restart`); if it comes again, reset the GPU (`nvidia-smi --gpu-reset`) or reboot, then have the board replaced",
+        "restart ComfyUI (`comfy-guard restart`); if it comes again, stop the guard and reset the GPU (`nvidia-smi --gpu-reset`) or reboot, then have the board replaced",
     ),
     (
         Name::GpuUnavailable,

@@ -5,6 +5,8 @@ Pitfalls P20 (200 while the GPU is gone), P21 (a call that hangs blocks the heal
 """
 
 import math
+import os
+import signal
 import time
 from pathlib import Path
 
@@ -183,6 +185,18 @@ def test_a_lost_gpu_is_503_within_five_seconds_and_comes_back(guarded, library):
     library.plays("gpus 2")
     becomes(guard, "ok")
     guard.until_log("gpu_lost is over")
+
+
+def test_what_closed_the_service_is_not_forgotten_with_the_sensor_that_saw_it(guarded, library):
+    guard = guarded("gpus 1", "lost 0")
+    becomes(guard, "gpu_lost", 30)
+    sensor, said, end = guard.pids()["sensor"], set(), time.monotonic() + 3
+    os.kill(sensor, signal.SIGKILL)
+    while time.monotonic() < end:
+        said.add(health(guard).json()["status"])
+    assert said == {"gpu_lost"} and guard.pids()["sensor"] != sensor
+    library.plays("gpus 1")
+    becomes(guard, "ok")
 
 
 def test_a_comfyui_that_fell_back_to_the_cpu_is_not_ok(guarded):
