@@ -55,6 +55,13 @@ def test_it_needs_the_key(own, h2):
         assert own.request(method, "/metrics", key=True, h2=h2).status == 405
 
 
+def test_the_certificates_end_is_the_one_that_guests_see(own):
+    with socket.create_connection(("127.0.0.1", own.port)) as plain, own.tls().wrap_socket(plain, server_hostname="127.0.0.1") as connection:
+        ends = ssl.cert_time_to_seconds(connection.getpeercert()["notAfter"])
+    assert scrape(own)("certificate_expiry_timestamp_seconds") == ends
+    assert own.get("/health", key=True).json()["detail"]["certificate_ends"] == ends
+
+
 def test_the_format_is_the_one_that_is_asked_for(own):
     text = own.get("/metrics", key=True)
     assert text.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8" and "# EOF" not in text.body.decode()
