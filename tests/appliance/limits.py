@@ -1,5 +1,7 @@
 """ComfyUI's limits, where the kernel has controllers: what runs into them is ComfyUI alone, and the gateway never stops."""
 
+import json
+
 import pytest
 
 from appliance.boxes.load import Load
@@ -53,6 +55,17 @@ def test_limits_are_the_control_groups(limited):
     assert limited.get(f"{GROUP}/cpu.max").split() == ["150000", "100000"]
     assert limited.get(f"{GROUP}/pids.max").strip() == str(TASKS)
     assert str(limited.pids()["comfyui"]) in limited.get(f"{GROUP}/cgroup.procs").split()
+
+
+def test_status_and_metrics_tell_what_the_group_uses(limited):
+    usage = json.loads(limited.out("comfy-guard", "status", "--json"))["comfyui"]["usage"]
+    current = int(limited.get(f"{GROUP}/memory.current"))
+    assert usage["memory_limit_bytes"] == MEMORY // 4096 * 4096 and current / 2 < usage["memory_bytes"] < current * 2, (usage, current)
+    assert usage["tasks"] >= 1 and usage["cpu_seconds"] > 0 and usage["read_bytes"] is not None and usage["written_bytes"] is not None, usage
+    page = limited.guest(limited.key).get("/metrics", key=True).body.decode()
+    told = dict(line.rsplit(" ", 1) for line in page.splitlines() if line.startswith("comfy_guard_comfyui_"))
+    assert float(told["comfy_guard_comfyui_memory_limit_bytes"]) == usage["memory_limit_bytes"], sorted(told)
+    assert float(told["comfy_guard_comfyui_cpu_seconds_total"]) >= usage["cpu_seconds"], sorted(told)
 
 
 def test_fork_bomb_stops_at_the_limit_and_guests_are_answered(limited):
