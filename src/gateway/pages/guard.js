@@ -7,7 +7,7 @@
   const PATIENCE = 5000;
   const AGAIN = 60000;
 
-  // --- words and figures -------------------------------------------------------------------------------------------
+  // Words and figures.
 
   const number = (options) => new Intl.NumberFormat(lang, options);
   const whole = number({ maximumFractionDigits: 0 });
@@ -52,7 +52,7 @@
   };
   const made = (name, text, className) => Object.assign(document.createElement(name), { textContent: text, className: className ?? '' });
 
-  // --- what is shown -----------------------------------------------------------------------------------------------
+  // What is shown.
 
   let shown = null;
   // Where no GPU is wanted nothing is wrong with that.
@@ -167,7 +167,7 @@
     byId('refusals').parentElement.hidden = guard.refusals.length === 0;
   };
 
-  // --- GPUs and the last hour --------------------------------------------------------------------------------------
+  // GPUs and the last hour.
 
   let points = [];
   const queuePlot = new Plot(byId('queue-plot'), (value) => whole.format(value), says);
@@ -235,7 +235,7 @@
     if (at > (points.at(-1)?.at ?? 0)) points.push({ at, queue: serves ? comfyui.running + comfyui.pending : null, gpus });
   };
 
-  // --- asking ------------------------------------------------------------------------------------------------------
+  // Asking.
 
   const leave = (address) => { location.replace(address); };
   const get = async (path) => {
@@ -282,7 +282,7 @@
     go();
   });
 
-  // --- acting ------------------------------------------------------------------------------------------------------
+  // Acting.
 
   let acting = false;
   const tell = (text, good) => {
