@@ -24,7 +24,7 @@ def installed_version(box) -> str:
 
 def identity(box) -> str:
     """Key, certificates and sessions: what must never be lost by accident."""
-    return box.sh(f"find {KEY} {STATE} /etc/comfy-guard/conf.d -type f -exec sha256sum {{}} + ; find {KEY} {STATE} -printf '%p %u %g %m\\n'").stdout
+    return box.sh(f"find {KEY} {STATE} /etc/comfy-guard/conf.d -type f -exec sha256sum {{}} + ; find {KEY} {STATE} ! -type s -printf '%p %u %g %m\\n'").stdout
 
 
 def test_reinstall_changes_nothing(container):
