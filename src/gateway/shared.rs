@@ -77,7 +77,7 @@ impl Shared {
             judge: Judge::new(questions)
                 .map_err(|source| GatewayError::System { step: "read random bytes", source })?,
             key: watch::Sender::new(KeyEpoch { number: 0, state: setup.key }),
-            health: watch::Sender::new(Health::new(setup.comfyui, setup.gpu, setup.wish, setup.overview)),
+            health: watch::Sender::new(Health::new(setup.comfyui, setup.wish)),
             history: Mutex::new(History::new()),
             restarts: Pace::default(),
             draining: watch::Sender::new(false),

@@ -16,7 +16,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 
 use super::users::{Gid, Uid};
-pub(crate) use owner::group_of;
+pub(crate) use owner::groups_of;
 pub(crate) use place::NoGroup;
 pub(crate) use usage::Usage;
 

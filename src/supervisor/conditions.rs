@@ -3,9 +3,9 @@
 use std::time::SystemTime;
 
 use crate::wire::condition::{Condition, Name};
-use crate::wire::line::printable;
+use crate::wire::line::{cut, printable};
 
-/// Causes carry words of the driver's and of ComfyUI's: cut to what a status line bears.
+/// Causes carry words of the driver's and of ComfyUI's: cut, in bytes, to what a status line bears.
 const LONGEST_CAUSE: usize = 500;
 
 /// What holds now.
@@ -34,7 +34,7 @@ impl Conditions {
         let before = std::mem::take(&mut self.held);
         let mut news = Vec::new();
         for (name, cause) in found {
-            let cause = printable(&cause).chars().take(LONGEST_CAUSE).collect();
+            let cause = cut(&printable(&cause), LONGEST_CAUSE).to_owned();
             let since = before.iter().find(|condition| condition.name == name).map(|condition| condition.since);
             let condition = Condition { name, since: since.unwrap_or(now), cause };
             if since.is_none() {

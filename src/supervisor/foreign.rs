@@ -1,7 +1,7 @@
 //! Who else computes on the GPUs: processes that the driver names and that are not ComfyUI's.
 
 use std::collections::BTreeSet;
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 use crate::condition::Foreign;
 use crate::os::cgroup::{self, Group};
@@ -35,17 +35,14 @@ impl Strangers {
             // Where nothing can be seen of it, nothing is claimed.
             None => process::is_own(pid).unwrap_or(true),
         };
-        self.found.clear();
-        for (pid, gpu) in &running {
-            // In a container the driver may give numbers that mean nothing there.
-            if is_ours(*pid) || !process::exists(*pid) {
-                continue;
-            }
-            let group = cgroup::group_of(*pid);
-            if let Some(stranger) = judge(*pid, *gpu, process::stranger(*pid), group.as_deref(), shared_with) {
-                self.found.push(stranger);
-            }
-        }
+        // In a container the driver may give numbers that mean nothing there.
+        let strange = running.iter().filter(|(pid, _)| !is_ours(*pid) && process::exists(*pid));
+        let strange: Vec<(u32, u32)> = strange.copied().collect();
+        let groups = cgroup::groups_of(&strange.iter().map(|(pid, _)| *pid).collect());
+        let judged = strange.iter().filter_map(|(pid, gpu)| {
+            judge(*pid, *gpu, process::stranger(*pid), groups.get(pid).map(PathBuf::as_path), shared_with)
+        });
+        self.found = judged.collect();
         self.judged = running;
     }
 

@@ -282,9 +282,15 @@ impl Supervisor {
             let sockets: Vec<BorrowedFd<'_>> =
                 [https, redirect, metrics].into_iter().flatten().map(AsFd::as_fd).collect();
             let started = self.gateway.start(setup, &sockets, &self.events, Event::Gateway);
-            if let Err(error) = started {
-                tracing::error!("{error}");
-                self.gateway.start_failed(now);
+            match started {
+                Ok(()) => {
+                    self.gateway.tell(ToGateway::Gpu(self.gpu.clone()));
+                    self.tell_overview();
+                }
+                Err(error) => {
+                    tracing::error!("{error}");
+                    self.gateway.start_failed(now);
+                }
             }
             self.answering = Answering::Unknown;
         }

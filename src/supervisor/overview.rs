@@ -9,12 +9,12 @@ use crate::condition::{self, Facts, gpu};
 use crate::config::ForeignProcesses;
 use crate::credential::identity::fingerprint;
 use crate::credential::session_store::SessionStore;
-use crate::os::cgroup;
+use crate::os::cgroup::Group;
 use crate::telemetry::status::{self, Status};
 use crate::wire::condition::closing;
 use crate::wire::gpu::{Gpu, GpuReading};
 use crate::wire::message::{KeyState, ProcessState, ToGateway};
-use crate::wire::overview::{ComfyuiFacts, GuardFacts, LINE, LINES, Overview, Seen, Usage};
+use crate::wire::overview::{ComfyuiFacts, GuardFacts, LINE, LINES, Overview, Seen};
 
 /// Refusals and texts of the gateway's that are kept: it faces the network and may have been taken over.
 const MOST_REFUSALS: usize = 20;
@@ -112,7 +112,8 @@ impl Supervisor {
         }
     }
 
-    fn tell_overview(&mut self) {
+    /// Tells the gateway what was put together last.
+    pub(super) fn tell_overview(&mut self) {
         self.gateway.tell(ToGateway::Overview(Box::new(self.overview.clone())));
     }
 
@@ -159,7 +160,7 @@ impl Supervisor {
             last_exit: history.last_exit.clone(),
             progress: comfyui.tail().progress(),
             last_lines: comfyui.tail().lines(LINES, LINE),
-            usage: comfyui.group().map(|group| of_group(group.usage())),
+            usage: comfyui.group().map(Group::usage),
         }
     }
 }
@@ -173,9 +174,4 @@ fn word(process: &ProcessState) -> &'static str {
         ProcessState::Stopping => "stopping",
         ProcessState::External => "external",
     }
-}
-
-fn of_group(used: cgroup::Usage) -> Usage {
-    let cgroup::Usage { memory, memory_limit, cpu, read, written, tasks } = used;
-    Usage { memory, memory_limit, cpu, read, written, tasks }
 }

@@ -10,7 +10,7 @@ use tokio::net::unix::pipe;
 use tokio::sync::broadcast;
 
 use crate::telemetry::output::COMFYUI;
-use crate::wire::line::printable;
+use crate::wire::line::{cut, printable};
 
 const KEPT_LINES: usize = 500;
 /// New lines that wait for a listener; one that is further behind loses the oldest.
@@ -68,11 +68,11 @@ impl Tail {
         self.kept().lines.back().cloned()
     }
 
-    /// The last lines, each of so many characters at the most.
+    /// The last lines, each of so many bytes at the most.
     pub(crate) fn lines(&self, most: usize, longest: usize) -> Vec<String> {
         let kept = self.kept();
         let skipped = kept.lines.len().saturating_sub(most);
-        kept.lines.iter().skip(skipped).map(|line| line.chars().take(longest).collect()).collect()
+        kept.lines.iter().skip(skipped).map(|line| cut(line, longest).to_owned()).collect()
     }
 
     /// The last `most` lines, and each that comes after them: none is missed or heard twice in between. A bar that is being painted

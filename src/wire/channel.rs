@@ -103,8 +103,12 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::secret::Secret;
-    use crate::wire::message::{FromGateway, FromSensor, Verdict};
+    use crate::wire::condition::{Condition, TABLE};
+    use crate::wire::line::MAX_TEXT;
+    use crate::wire::message::{FromGateway, FromSensor, ToGateway, Verdict};
+    use crate::wire::overview::{ComfyuiFacts, GuardFacts, LINE, LINES, Overview};
     use proptest::prelude::*;
+    use std::time::SystemTime;
 
     #[test]
     fn a_message_reads_back_as_written() {
@@ -124,6 +128,25 @@ mod tests {
     fn a_message_over_the_limit_is_not_sent() {
         let message = FromGateway::Judge { ticket: 0, key: Secret::new(vec![0; MAX_MESSAGE]) };
         assert!(matches!(encode(&message), Err(ChannelError::TooLong { .. })));
+    }
+
+    #[test]
+    fn an_overview_fits_whatever_comfyui_prints() {
+        let held = TABLE.iter().map(|row| Condition {
+            name: row.0,
+            since: SystemTime::UNIX_EPOCH,
+            cause: "😀".repeat(125), // as supervisor/conditions.rs cuts it
+        });
+        let overview = Overview {
+            conditions: held.collect(),
+            guard: GuardFacts {
+                sandbox: vec![("supervisor".to_owned(), "x".repeat(MAX_TEXT)); 4],
+                ..GuardFacts::default()
+            },
+            comfyui: ComfyuiFacts { last_lines: vec!["😀".repeat(LINE / 4); LINES], ..ComfyuiFacts::default() },
+        };
+        let bytes = encode(&ToGateway::Overview(Box::new(overview))).unwrap();
+        assert!(bytes.len() < MAX_MESSAGE * 3 / 4, "{}", bytes.len());
     }
 
     #[tokio::test]

@@ -43,9 +43,23 @@ pub(crate) fn printable(text: &str) -> String {
     safe
 }
 
+/// The beginning of a text, of so many bytes at the most: messages are counted in bytes, and a character has up to four.
+pub(crate) fn cut(text: &str, bytes: usize) -> &str {
+    let end = text.char_indices().map(|(start, c)| start + c.len_utf8()).take_while(|end| *end <= bytes).last();
+    text.get(..end.unwrap_or(0)).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cut_counts_bytes_and_splits_no_character() {
+        assert_eq!(
+            (cut("abc", 2), cut("a😀b", 4), cut("a😀b", 5), cut("😀", 3), cut("ab", 9)),
+            ("ab", "a", "a😀", "", "ab")
+        );
+    }
 
     #[test]
     fn a_line_cannot_forge_another_or_paint_a_terminal() {

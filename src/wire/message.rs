@@ -161,12 +161,8 @@ pub(crate) struct GatewaySetup {
     pub(crate) upstream: SocketAddr,
     /// What the supervisor knows of ComfyUI's process.
     pub(crate) comfyui: ProcessState,
-    /// What the sensor read last.
-    pub(crate) gpu: GpuReading,
     /// Which GPU ComfyUI was given.
     pub(crate) wish: GpuWish,
-    /// What else the supervisor knows.
-    pub(crate) overview: Overview,
     /// How many of the passed sockets speak TLS: the first ones.
     pub(crate) https_sockets: usize,
     /// How many have `/metrics` for this machine: the last ones. What is in between redirects.

@@ -5,10 +5,11 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use super::condition::Condition;
+pub(crate) use crate::os::cgroup::Usage;
 
 /// Lines of ComfyUI's output that go along.
 pub(crate) const LINES: usize = 30;
-/// The most of a line, in characters: all of it fits a message many times over.
+/// The most of a line, in bytes: a custom node may print what it likes, and all of it has to fit a message.
 pub(crate) const LINE: usize = 400;
 
 /// Supervisor to gateway.
@@ -72,23 +73,6 @@ pub(crate) struct ComfyuiFacts {
     pub(crate) last_lines: Vec<String>,
     /// What it uses, with all that it started; none: it has no cgroup of its own.
     pub(crate) usage: Option<Usage>,
-}
-
-/// What the processes of a cgroup use together (cgroup-v2: `memory.current`, `cpu.stat`, `io.stat`, `pids.current`); none: that controller is not there.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Usage {
-    /// Bytes of main memory.
-    pub(crate) memory: Option<u64>,
-    /// Bytes of it that it may have.
-    pub(crate) memory_limit: Option<u64>,
-    /// Microseconds of processors.
-    pub(crate) cpu: Option<u64>,
-    /// Bytes read from disks.
-    pub(crate) read: Option<u64>,
-    /// Bytes written to disks.
-    pub(crate) written: Option<u64>,
-    /// Processes and threads.
-    pub(crate) tasks: Option<u64>,
 }
 
 /// Gateway to supervisor.

@@ -321,3 +321,14 @@ def test_page_is_there_while_comfyui_hangs(fresh):
         assert guard.get("/guard/", key=True).status == 200
     finally:
         os.kill(pid, signal.SIGCONT)
+
+
+def test_whatever_comfyui_prints_a_new_gateway_hears_of_everything(fresh):
+    """Characters of four bytes in every line that is kept: what the gateway is told has to fit its messages all the same."""
+    running = fresh()
+    line = "\U0001F600".encode() * 900 + b"\n"
+    assert running.request("POST", "/_standin/log?times=600", content=line, key=True).status == 204
+    until(lambda: len(running.get("/guard/status.json", key=True).json()["comfyui"]["last_lines"]) == 30, 10, "the lines are told")
+    running.kill("gateway")
+    until(lambda: len(running.get("/guard/status.json", key=True).json()["comfyui"]["last_lines"]) == 30, 10, "the next gateway is told too")
+    assert "left out" not in running.log()

@@ -65,8 +65,10 @@ struct Vram {
 
 impl Health {
     /// Nothing has been asked yet.
-    pub(crate) fn new(process: ProcessState, gpu: GpuReading, wish: GpuWish, overview: Overview) -> Self {
-        let answering = Answering::Unknown;
+    ///
+    /// What the supervisor knows besides follows its set-up at once, each as a message of its own: together they might be too long for one.
+    pub(crate) fn new(process: ProcessState, wish: GpuWish) -> Self {
+        let (answering, gpu, overview) = (Answering::Unknown, GpuReading::Unknown, Overview::default());
         Self { process, answering, remaining: 0, device: None, version: None, gpu, wish, overview }
     }
 
@@ -151,7 +153,7 @@ mod tests {
     use std::time::SystemTime;
 
     fn health(process: ProcessState, answering: Answering) -> Health {
-        Health { answering, ..Health::new(process, GpuReading::Unknown, GpuWish::default(), Overview::default()) }
+        Health { answering, ..Health::new(process, GpuWish::default()) }
     }
 
     #[test]

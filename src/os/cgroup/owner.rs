@@ -2,34 +2,35 @@
 //!
 //! `/proc/PID/cgroup` would say it, but a unit with ProtectProc=invisible does not show it; the tree of groups is there for all to read.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::place;
 
-/// No machine has more groups; a tree that goes on for ever is not walked for ever.
-const MOST_GROUPS: usize = 20_000;
+/// A machine with many containers has some hundreds; a tree that goes on for ever is not walked for ever.
+const MOST_GROUPS: usize = 5_000;
 /// systemd nests slices a few levels deep, a container's own systemd as many more.
 const DEEPEST: usize = 16;
 
-/// The group of this process below the hierarchy's root, as `system.slice/cron.service`; none: it has ended, or is in a hierarchy
-/// that is not to be seen from here.
-pub(crate) fn group_of(pid: u32) -> Option<PathBuf> {
-    let root = place::hierarchy()?;
-    let found = find(&root, pid)?;
-    found.strip_prefix(&root).ok().map(Path::to_owned)
+/// The groups of these processes below the hierarchy's root, as `system.slice/cron.service`, in one walk for all of them. One that is
+/// not there has ended, or is in a hierarchy that is not to be seen from here.
+pub(crate) fn groups_of(pids: &BTreeSet<u32>) -> BTreeMap<u32, PathBuf> {
+    place::hierarchy().map_or_else(BTreeMap::new, |root| find(&root, pids))
 }
 
-fn find(root: &Path, pid: u32) -> Option<PathBuf> {
+fn find(root: &Path, pids: &BTreeSet<u32>) -> BTreeMap<u32, PathBuf> {
+    let mut found = BTreeMap::new();
     let mut waiting = vec![(root.to_owned(), 0)];
     let mut seen = 0;
     while let Some((group, depth)) = waiting.pop() {
         seen += 1;
-        if seen > MOST_GROUPS {
-            return None;
+        if seen > MOST_GROUPS || found.len() == pids.len() {
+            return found;
         }
-        if place::members(&group).is_ok_and(|members| members.contains(&pid)) {
-            return Some(group);
+        let members = place::members(&group).unwrap_or_default();
+        for pid in members.into_iter().filter(|pid| pids.contains(pid)) {
+            found.insert(pid, group.strip_prefix(root).unwrap_or(&group).to_owned());
         }
         let Ok(entries) = fs::read_dir(&group) else { continue };
         let below = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
@@ -37,7 +38,7 @@ fn find(root: &Path, pid: u32) -> Option<PathBuf> {
             waiting.extend(below.map(|entry| (entry.path(), depth + 1)));
         }
     }
-    None
+    found
 }
 
 #[cfg(test)]
@@ -46,14 +47,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_is_found_however_deep_it_is() {
+    fn processes_are_found_however_deep_they_are() {
         let root = tempfile::tempdir().unwrap();
         let deep = root.path().join("system.slice/docker-1.scope/inner");
         fs::create_dir_all(&deep).unwrap();
         for (group, members) in [(root.path(), "1\n"), (deep.as_path(), "77\n78\n")] {
             fs::write(group.join("cgroup.procs"), members).unwrap();
         }
-        assert_eq!(find(root.path(), 78), Some(deep));
-        assert_eq!(find(root.path(), 7), None);
+        let found = find(root.path(), &BTreeSet::from([1, 7, 78]));
+        let expected = [(1, PathBuf::new()), (78, PathBuf::from("system.slice/docker-1.scope/inner"))];
+        assert_eq!(found, BTreeMap::from(expected));
+        assert!(find(root.path(), &BTreeSet::new()).is_empty());
     }
 }

@@ -3,10 +3,12 @@
 use std::fs;
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+
 use super::Group;
 
 /// The kernel's figures (cgroup-v2, "Controllers"); none: that controller is not there.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Usage {
     /// Bytes of memory.
     pub(crate) memory: Option<u64>,
